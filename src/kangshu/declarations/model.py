@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from kangshu.kernel.texts import Text
 
+_NO_TEXT = Text(zh="", en="")
+
 
 class FieldType(StrEnum):
     """How a value is held in the lake."""
@@ -111,7 +113,7 @@ class Field:
     repeat: int = 1
     aliases: tuple[str, ...] = ()
     example: str = ""
-    note: Text = Text(zh="", en="")
+    note: Text = _NO_TEXT
     line: int = 0
 
     def column_names(self) -> tuple[str, ...]:

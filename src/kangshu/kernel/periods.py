@@ -1,4 +1,4 @@
-"""Half-open spans of days, and the labels by which institutions name them (`2026`, `2026-03`, `2026-03-05`)."""
+"""Half-open spans of days and the labels that institutions give them (`2026`, `2026-03`, `2026-03-05`)."""
 
 from __future__ import annotations
 

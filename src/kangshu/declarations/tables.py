@@ -1,0 +1,208 @@
+"""TOML tables that remember their lines, so that a wrong value is refused where it stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from kangshu.declarations.errors import DeclarationError, say
+from kangshu.kernel.texts import Text
+
+_Member = TypeVar("_Member", bound=StrEnum)
+_HEADER = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
+_ABSENT = object()
+
+
+@dataclass
+class Table:
+    """One `[table]` of a file; every value asked for is checked, what was not asked for is refused."""
+
+    path: Path
+    line: int
+    values: Mapping[str, Any]
+    lines: Mapping[str, int]
+    _asked: set[str] = field(default_factory=set[str])
+
+    def wrong(self, key: str, text: Text) -> DeclarationError:
+        """Return the error that points at `key` (or at the table's head where the key is missing)."""
+        return DeclarationError(text, path=self.path, line=self.line_of(key))
+
+    def line_of(self, key: str) -> int:
+        """Return the line on which `key` stands."""
+        return self.lines.get(key, self.line)
+
+    def has(self, key: str) -> bool:
+        """Return whether `key` is given."""
+        return key in self.values
+
+    def string(self, key: str, *, default: str | None = None) -> str:
+        """Return a string; without a default it must be there and not be empty."""
+        value = self._value(key, _ABSENT if default is None else default)
+        if not isinstance(value, str) or (default is None and not value.strip()):
+            raise self.wrong(key, say("wrong_type", key=key, expected="a string", expected_zh="文字"))
+        return value
+
+    def optional_string(self, key: str) -> str | None:
+        """Return a string or nothing."""
+        return self.string(key) if self.has(key) else None
+
+    def text(self, key: str, *, default: str | None = None) -> Text:
+        """Return the pair `key` (Chinese) and `key_en`."""
+        chinese = self.string(key, default=default)
+        return Text(zh=chinese, en=self.string(f"{key}_en", default=chinese))
+
+    def optional_whole(self, key: str) -> int | None:
+        """Return a whole number or nothing."""
+        value = self._value(key, None)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self.wrong(key, say("wrong_type", key=key, expected="a whole number", expected_zh="整数"))
+        return value
+
+    def optional_number(self, key: str) -> float | None:
+        """Return a number or nothing."""
+        value = self._value(key, None)
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise self.wrong(key, say("wrong_type", key=key, expected="a number", expected_zh="数值"))
+        return value
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Return a true or false."""
+        value = self._value(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(
+                key, say("wrong_type", key=key, expected="true or false", expected_zh="true 或 false")
+            )
+        return value
+
+    def day(self, key: str) -> date:
+        """Return a date, which must be there."""
+        value = self._value(key, _ABSENT)
+        if type(value) is not date:
+            raise self.wrong(key, say("wrong_type", key=key, expected="a date", expected_zh="日期"))
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of strings, empty where it is not given."""
+        value = self._value(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in cast(list[Any], value)):
+            raise self.wrong(
+                key, say("wrong_type", key=key, expected="a list of strings", expected_zh="文字列表")
+            )
+        return tuple(cast(list[str], value))
+
+    def names(self, key: str, *, known: Iterable[str]) -> tuple[str, ...]:
+        """Return a list of strings each of which is one of `known`."""
+        names = self.strings(key)
+        for name in names:
+            if name not in set(known):
+                raise self.wrong(key, say("unknown_field", name=name))
+        return names
+
+    def member(self, key: str, kind: type[_Member], *, default: _Member | None = None) -> _Member:
+        """Return a member of the enumeration `kind`."""
+        value = self._value(key, _ABSENT if default is None else default)
+        try:
+            return kind(value)
+        except ValueError:
+            known = ", ".join(kind)
+            raise self.wrong(key, say("unknown_value", key=key, value=value, known=known)) from None
+
+    def refuse_unknown(self) -> None:
+        """Refuse a key that nobody asked for: most often it is misspelt."""
+        for key in self.values:
+            if key not in self._asked and key.removesuffix("_en") not in self._asked:
+                known = ", ".join(sorted(self._asked))
+                raise self.wrong(key, say("unknown_key", key=key, known=known))
+
+    def _value(self, key: str, default: Any) -> Any:
+        self._asked.add(key)
+        if key in self.values:
+            return self.values[key]
+        if default is _ABSENT:
+            raise self.wrong(key, say("missing_key", key=key))
+        return default
+
+
+@dataclass(frozen=True)
+class Source:
+    """One TOML file with the lines of its tables and keys."""
+
+    path: Path
+    content: Mapping[str, Any]
+    positions: Mapping[str, tuple[tuple[int, Mapping[str, int]], ...]]
+
+    def whole(self) -> Table:
+        """Return the keys before the first table header."""
+        line, keys = self.positions[""][0]
+        return Table(path=self.path, line=line, values=self.content, lines=keys)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the tables."""
+        return tuple(self.content)
+
+    def table(self, name: str) -> Table:
+        """Return the single `[name]`, which must be there."""
+        value = self.content.get(name)
+        if not isinstance(value, dict):
+            raise DeclarationError(say("missing_key", key=f"[{name}]"), path=self.path, line=1)
+        line, keys = self.positions[name][0]
+        return Table(path=self.path, line=line, values=cast(dict[str, Any], value), lines=keys)
+
+    def tables(self, name: str) -> tuple[Table, ...]:
+        """Return every `[[name]]` in order."""
+        values = cast(list[dict[str, Any]], self.content.get(name, []))
+        places = self.positions.get(name, ())
+        return tuple(
+            Table(path=self.path, line=line, values=value, lines=keys)
+            for value, (line, keys) in zip(values, places, strict=True)
+        )
+
+
+def read_source(path: Path) -> Source:
+    """Return the TOML file `path`.
+
+    Raises:
+        DeclarationError: there is no such file, or it is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DeclarationError(say("missing_key", key=path.name), path=path, line=1) from None
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise DeclarationError(say("not_toml", reason=str(error)), path=path, line=line) from error
+    return Source(path=path, content=content, positions=_positions(text))
+
+
+def _positions(text: str) -> dict[str, tuple[tuple[int, Mapping[str, int]], ...]]:
+    """Return for each table name the line of each occurrence and of its keys.
+
+    Lines inside a multi-line string may look like keys; the first line of a key wins, which is right
+    for every key that stands before such a string and harmless for the others.
+    """
+    found: dict[str, list[tuple[int, dict[str, int]]]] = {"": [(1, {})]}
+    current = found[""][0][1]
+    inside = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if inside:
+            inside = "" if inside in line else inside
+            continue
+        if header := _HEADER.match(line):
+            current = dict[str, int]()
+            found.setdefault(header[1], []).append((number, current))
+        elif key := _KEY.match(line):
+            current.setdefault(key[1], number)
+            for quote in ('"""', "'''"):
+                if line.count(quote) == 1:
+                    inside = quote
+    return {name: tuple(places) for name, places in found.items()}

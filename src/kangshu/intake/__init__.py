@@ -1,0 +1,81 @@
+"""What arrived, from whom, in what shape, and what became of it: the bulk lane's front half.
+
+A file of any supported format is recognised by its content and headings, checked by DuckDB against
+its data set's declaration, its persons linked, its good rows written to the lake and its bad rows
+listed; it is committed whole or not at all, and a receipt says so.
+"""
+
+from kangshu.intake.checking import CheckedBatch, CheckEngine, Failure, FileCheck
+from kangshu.intake.compiling import CheckPlan, compile_plan
+from kangshu.intake.errors import FileRejectedError, IntakeError, ReceiptNotFoundError
+from kangshu.intake.model import Arrival, FileState, Outcome, ReasonCount, Receipt, period_in_name
+from kangshu.intake.operations import (
+    CheckEnginePool,
+    Committed,
+    IntakeServices,
+    Linked,
+    Listener,
+    PersonLinker,
+    SenderRules,
+    describe_file,
+    process_stored,
+    recover,
+    register,
+    take_in,
+)
+from kangshu.intake.queries import (
+    DayCount,
+    StandingCount,
+    get_receipt,
+    list_days,
+    list_reasons,
+    list_receipts,
+    list_standing,
+    list_top_reasons,
+    reason_text,
+    rejects_path,
+)
+from kangshu.intake.recognition import Recognition, recognise, repeat_heading
+
+__all__ = [
+    "Arrival",
+    "CheckEngine",
+    "CheckEnginePool",
+    "CheckPlan",
+    "CheckedBatch",
+    "Committed",
+    "DayCount",
+    "Failure",
+    "FileCheck",
+    "FileRejectedError",
+    "FileState",
+    "IntakeError",
+    "IntakeServices",
+    "Linked",
+    "Listener",
+    "Outcome",
+    "PersonLinker",
+    "ReasonCount",
+    "Receipt",
+    "ReceiptNotFoundError",
+    "Recognition",
+    "SenderRules",
+    "StandingCount",
+    "compile_plan",
+    "describe_file",
+    "get_receipt",
+    "list_days",
+    "list_reasons",
+    "list_receipts",
+    "list_standing",
+    "list_top_reasons",
+    "period_in_name",
+    "process_stored",
+    "reason_text",
+    "recognise",
+    "recover",
+    "register",
+    "rejects_path",
+    "repeat_heading",
+    "take_in",
+]

@@ -1,0 +1,520 @@
+"""Take files in: recognise, check, link persons, write to the lake; wholly or not at all.
+
+One file is one transaction. Its rows stream through in batches: while one batch is linked to
+persons and written, the next is read and checked. The lake's segment lies on disk before the
+commit that makes it count; whatever happens before that commit leaves nothing behind but a file
+that no manifest names, and that the lake sweeps away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kangshu.declarations import Dataset, Pack, Role
+from kangshu.intake import store
+from kangshu.intake.checking import CheckedBatch, CheckEngine, FileCheck
+from kangshu.intake.compiling import compile_plan
+from kangshu.intake.errors import FileRejectedError, InstitutionUnknownError, NothingAcceptedError, say
+from kangshu.intake.model import (
+    Arrival,
+    FileState,
+    Outcome,
+    ReasonCount,
+    part_in_name,
+    period_in_name,
+    period_of_days,
+)
+from kangshu.intake.queries import rejects_path
+from kangshu.intake.recognition import Recognition, recognise
+from kangshu.intake.rejects import RejectsFile
+from kangshu.kernel.clock import Clock
+from kangshu.kernel.periods import Period
+from kangshu.lake import SegmentFile, SegmentWriter, commit_file, lake_schema, supersede_file
+from kangshu.standards.tables import TableError, TableReader, open_table
+from kangshu.storage.database import Connection, Database, UniqueViolationError
+
+_CLAIM_COLUMNS = {
+    Role.RESIDENT_NUMBER: "resident_number",
+    Role.DOCUMENT_TYPE: "document_type",
+    Role.DOCUMENT_NUMBER: "document_number",
+    Role.LOCAL_NUMBER: "local_number",
+    Role.NAME: "name",
+    Role.SEX: "sex",
+    Role.BIRTH_DATE: "birth_date",
+    Role.PHONE: "phone",
+}
+
+
+class Linked(Protocol):
+    """What linking gives back: a person (or -1) for each claim and how many persons are new."""
+
+    @property
+    def persons(self) -> np.ndarray: ...
+
+    @property
+    def created(self) -> int: ...
+
+
+class PersonLinker(Protocol):
+    """Makes persons of claims; identity is above intake, so app passes it in. One linker serves one file."""
+
+    async def link(self, connection: Connection, claims: pa.Table, *, now: datetime) -> Linked: ...
+
+
+class SenderRules(Protocol):
+    """Which institutions a sender may report for, and that a new one is on record."""
+
+    async def allowed(self, connection: Connection, *, institution: str) -> Sequence[str] | None: ...
+
+    async def seen(self, connection: Connection, *, institution: str, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """A file that is about to be committed, for those who act in the same transaction."""
+
+    file_id: int
+    dataset: Dataset
+    outcome: Outcome
+    segment: SegmentFile
+    received_by: str
+    supersedes: int | None
+
+
+Listener = Callable[[Connection, Committed], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeServices:
+    """What intake works with; `home` is the folder that holds lake, rejects and scratch files."""
+
+    database: Database
+    pack: Pack
+    home: Path
+    clock: Clock
+    make_linker: Callable[[], PersonLinker]
+    senders: SenderRules
+    listeners: Sequence[Listener] = ()
+    engines: CheckEnginePool = field(default_factory=lambda: CheckEnginePool())
+
+
+class CheckEnginePool:
+    """Keeps check engines for reuse: making one costs more than checking a small file."""
+
+    def __init__(self) -> None:
+        self._idle: list[CheckEngine] = []
+
+    def take(self, pack: Pack) -> CheckEngine:
+        """Return an engine that nobody else uses."""
+        return self._idle.pop() if self._idle else CheckEngine(pack=pack)
+
+    def give_back(self, engine: CheckEngine) -> None:
+        """Take an engine back for the next file."""
+        self._idle.append(engine)
+
+
+def describe_file(
+    *,
+    path: Path,
+    now: datetime,
+    received_by: str,
+    name: str | None = None,
+    institution: str | None = None,
+    dataset: str | None = None,
+    period: str | None = None,
+    spooled: bool = False,
+) -> Arrival:
+    """Return the arrival of the file at `path`; its digest is read from the bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: `period` is no period.
+    """
+    name = name or path.name
+    told = Period.parse(period) if period else period_in_name(name)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").digest()
+    return Arrival(
+        path=path,
+        name=name,
+        bytes=path.stat().st_size,
+        digest=digest,
+        received_by=received_by,
+        received_at=now,
+        institution=institution,
+        dataset=dataset,
+        period=told.label if told else None,
+        part=part_in_name(name),
+        spooled=spooled,
+    )
+
+
+async def register(services: IntakeServices, arrival: Arrival) -> int:
+    """Put an arrival on record and return its receipt's number; nothing is read yet."""
+    async with services.database.transaction() as connection:
+        return await store.insert_file(connection, arrival, state=FileState.RECEIVED)
+
+
+async def take_in(services: IntakeServices, arrival: Arrival) -> int:
+    """Register a file and take it in at once; return its receipt's number."""
+    file_id = await register(services, arrival)
+    await process(services, file_id=file_id, arrival=arrival)
+    return file_id
+
+
+async def process_stored(services: IntakeServices, *, file_id: int) -> None:
+    """Take in a registered file whose bytes lie in the spool; a finished one is left as it is."""
+    async with services.database.connection() as connection:
+        row = await store.find_arrival(connection, file_id=file_id)
+    if row is None or row["state"] not in ("received", "working", "failed"):
+        return
+    arrival = Arrival(
+        path=Path(row["spool_path"]),
+        name=row["name"],
+        bytes=row["bytes"],
+        digest=row["digest"],
+        received_by=row["received_by"],
+        received_at=row["received_at"],
+        institution=row["institution"],
+        dataset=row["dataset"],
+        period=row["period"],
+        part=row["part"],
+        spooled=True,
+    )
+    await process(services, file_id=file_id, arrival=arrival)
+    # The bytes are kept until the answer is on record; a crash before this line only keeps them longer.
+    arrival.path.unlink(missing_ok=True)
+
+
+async def process(services: IntakeServices, *, file_id: int, arrival: Arrival) -> None:
+    """Take a registered file in and finish its receipt.
+
+    Raises:
+        KangshuError: the platform failed (database away, disk full); the receipt says so where it can
+            and the file can be processed again.
+    """
+    database, now = services.database, services.clock.now()
+    try:
+        async with database.transaction() as connection:
+            standing = await store.find_standing(
+                connection, digest=arrival.digest, institution=arrival.institution
+            )
+            if standing is not None:
+                await store.close_duplicate(connection, file_id=file_id, original=standing, now=now)
+                return
+            await store.set_state(connection, file_id=file_id, state=FileState.WORKING)
+        await database.run(lambda connection: _take_in(connection, services, file_id, arrival))
+    except (TableError, FileRejectedError) as error:
+        async with database.transaction() as connection:
+            await store.close_refused(
+                connection,
+                file_id=file_id,
+                state=FileState.REJECTED,
+                text=error.text,
+                place=error.place,
+                now=services.clock.now(),
+            )
+    except UniqueViolationError as error:
+        if error.constraint_name != "intake_file_once":
+            raise
+        await _close_as_twin(services, file_id, arrival)
+    except BaseException:
+        # Whatever it was, the transaction took everything back; the receipt must not claim work goes on.
+        with suppress(Exception):
+            async with database.transaction() as connection:
+                await store.close_refused(
+                    connection,
+                    file_id=file_id,
+                    state=FileState.FAILED,
+                    text=say("failed"),
+                    place=None,
+                    now=services.clock.now(),
+                )
+        raise
+
+
+async def recover(services: IntakeServices) -> list[int]:
+    """Return the files that wait for work after a restart; those read in place are closed as interrupted.
+
+    Call it when no other process of the platform takes files in.
+    """
+    async with services.database.transaction() as connection:
+        await store.close_interrupted(connection, text=say("interrupted"), now=services.clock.now())
+        return await store.list_unfinished(connection)
+
+
+async def _close_as_twin(services: IntakeServices, file_id: int, arrival: Arrival) -> None:
+    """Two copies arrived at the same moment and the other one was committed first."""
+    async with services.database.transaction() as connection:
+        original = await store.find_standing(connection, digest=arrival.digest, institution=None)
+        assert original is not None, "the constraint that failed names a standing file"
+        await store.close_duplicate(connection, file_id=file_id, original=original, now=services.clock.now())
+
+
+async def _take_in(connection: Connection, services: IntakeServices, file_id: int, arrival: Arrival) -> None:
+    """Read, check, link and write one file inside the transaction of `connection`."""
+    scratch = services.home / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    reader = await asyncio.to_thread(open_table, arrival.path, scratch=scratch)
+    try:
+        recognition = recognise(
+            headings=reader.headings,
+            pack=services.pack,
+            dataset=arrival.dataset,
+            file_name=arrival.name,
+        )
+        institution = arrival.institution or await asyncio.to_thread(
+            _institution_of, arrival, recognition, scratch
+        )
+        await services.senders.seen(connection, institution=institution, now=services.clock.now())
+        allowed = await services.senders.allowed(connection, institution=institution)
+        plan = compile_plan(recognition=recognition, pack=services.pack, allowed=allowed)
+        engine = services.engines.take(services.pack)
+        try:
+            check = FileCheck(engine=engine, plan=plan)
+            work = _FileWork(services, file_id, arrival, recognition, institution, form=str(reader.format))
+            await work.run(connection, _checked(reader, check))
+        finally:
+            services.engines.give_back(engine)
+    finally:
+        reader.close()
+
+
+def _checked(reader: TableReader, check: FileCheck) -> Iterator[CheckedBatch]:
+    for batch in reader.batches():
+        yield check.check(batch)
+
+
+class _FileWork:
+    """The figures and the open segment of one file on its way through."""
+
+    def __init__(
+        self,
+        services: IntakeServices,
+        file_id: int,
+        arrival: Arrival,
+        recognition: Recognition,
+        institution: str,
+        *,
+        form: str,
+    ) -> None:
+        self._form = form
+        self._services = services
+        self._file_id = file_id
+        self._arrival = arrival
+        self._dataset = recognition.dataset
+        self._recognition = recognition
+        self._institution = institution
+        self._linker = services.make_linker() if recognition.dataset.about_persons else None
+        self._schema = lake_schema(recognition.dataset)
+        self._rejected = self._accepted = self._unlinked = self._created = 0
+        self._warned: Counter[str] = Counter()
+        self._days: Counter[date] = Counter()
+
+    async def run(self, connection: Connection, batches: Iterator[CheckedBatch]) -> None:
+        writer = SegmentWriter(
+            home=self._services.home, dataset=self._dataset, schema=self._schema, file_id=self._file_id
+        )
+        path = rejects_path(self._services.home, self._file_id)
+        with writer, RejectsFile(path=path, dataset=self._dataset) as rejects:
+            async for batch in _ahead(batches):
+                rejects.add(batch.failures)
+                self._count(batch)
+                if batch.good.num_rows:
+                    persons = await self._link(connection, batch.good)
+                    await asyncio.to_thread(self._write, writer, batch.good, persons)
+            await asyncio.to_thread(rejects.publish)
+            if not self._accepted:
+                await self._close_empty(connection, rejects)
+                return
+            segment = await asyncio.to_thread(writer.close)
+            await self._commit(connection, self._outcome(rejects), segment)
+
+    async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
+        now = self._services.clock.now()
+        await store.set_outcome(connection, file_id=self._file_id, outcome=outcome)
+        earlier = await store.take_place(connection, file_id=self._file_id, outcome=outcome, now=now)
+        if earlier is not None:
+            await supersede_file(connection, file_id=earlier)
+        await commit_file(
+            connection,
+            file_id=self._file_id,
+            dataset=self._dataset.name,
+            institution=self._institution,
+            period=outcome.period,
+            segments=[segment],
+            now=now,
+        )
+        committed = Committed(
+            file_id=self._file_id,
+            dataset=self._dataset,
+            outcome=outcome,
+            segment=segment,
+            received_by=self._arrival.received_by,
+            supersedes=earlier,
+        )
+        for listener in self._services.listeners:
+            await listener(connection, committed)
+
+    async def _close_empty(self, connection: Connection, rejects: RejectsFile) -> None:
+        """A file none of whose rows passed is refused, but its figures and reasons stay on record."""
+        rows = self._accepted + self._rejected
+        error = NothingAcceptedError(rows=rows)
+        await store.set_outcome(connection, file_id=self._file_id, outcome=self._outcome(rejects))
+        await store.close_refused(
+            connection,
+            file_id=self._file_id,
+            state=FileState.REJECTED,
+            text=error.text,
+            place=error.place,
+            now=self._services.clock.now(),
+        )
+
+    def _count(self, batch: CheckedBatch) -> None:
+        self._rejected += batch.rejected
+        self._accepted += batch.good.num_rows
+        self._warned.update(batch.warned)
+        if self._dataset.event_time and batch.good.num_rows:
+            days = pc.cast(batch.good[self._dataset.event_time], pa.date32(), safe=False)
+            for entry in pc.value_counts(days):
+                if (day := entry["values"].as_py()) is not None:
+                    self._days[day] += entry["counts"].as_py()
+
+    async def _link(self, connection: Connection, good: pa.Table) -> np.ndarray | None:
+        """Return the person of each row; rows with the same claim are linked once."""
+        if self._linker is None:
+            return None
+        _, first, which = np.unique(good["_claim"].to_numpy(), return_index=True, return_inverse=True)
+        claims = self._claims(good.take(pa.array(first)))
+        linked = await self._linker.link(connection, claims, now=self._services.clock.now())
+        persons = np.asarray(linked.persons)[which]
+        self._created += linked.created
+        self._unlinked += int(np.count_nonzero(persons < 0))
+        return persons
+
+    def _claims(self, rows: pa.Table) -> pa.Table:
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+        for role, name in _CLAIM_COLUMNS.items():
+            wanted = pa.date32() if role is Role.BIRTH_DATE else pa.string()
+            field = self._dataset.with_role(role)
+            columns[name] = (
+                pc.cast(rows[field.name], wanted, safe=False) if field else pa.nulls(rows.num_rows, wanted)
+            )
+        columns["institution"] = self._institutions(rows)
+        return pa.table(columns)
+
+    def _institutions(self, rows: pa.Table) -> pa.Array | pa.ChunkedArray:
+        field = self._dataset.with_role(Role.INSTITUTION)
+        sender = pa.scalar(self._institution, pa.string())
+        if field is None or self._dataset.category == "directory":
+            return pa.repeat(sender, rows.num_rows)
+        return pc.fill_null(rows[field.name], sender)
+
+    def _write(self, writer: SegmentWriter, good: pa.Table, persons: np.ndarray | None) -> None:
+        rows = good.num_rows
+        event = self._dataset.event_time
+        columns: list[pa.Array | pa.ChunkedArray] = [
+            pa.repeat(pa.scalar(self._file_id, pa.int64()), rows),
+            good["_row"],
+            pa.nulls(rows, pa.int64())
+            if persons is None
+            else pa.array(persons, pa.int64(), mask=persons < 0),
+            self._institutions(good),
+            pc.cast(good[event], pa.timestamp("us")) if event else pa.nulls(rows, pa.timestamp("us")),
+            *(good[one.name] for one in self._dataset.fields),
+        ]
+        arrays = [
+            column if column.type == wanted.type else pc.cast(column, wanted.type)
+            for column, wanted in zip(columns, self._schema, strict=True)
+        ]
+        writer.write(pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def _outcome(self, rejects: RejectsFile) -> Outcome:
+        reasons = [
+            ReasonCount(rule=code, field=name, severity="error", rows=rows)
+            for (code, name), rows in rejects.counts.items()
+        ]
+        rules = {rule.id: rule for rule in self._dataset.rules}
+        reasons += [
+            ReasonCount(
+                rule=code,
+                field=rules[code].fields[0] if rules[code].fields else "",
+                severity="warning",
+                rows=rows,
+            )
+            for code, rows in self._warned.items()
+        ]
+        if self._unlinked:
+            reasons.append(ReasonCount(rule="unlinked", field="", severity="warning", rows=self._unlinked))
+        reasons += [
+            ReasonCount(rule="unknown_column", field=f"#{position + 1}", severity="warning", rows=0)
+            for position in self._recognition.unknown
+        ]
+        return Outcome(
+            dataset=self._dataset.name,
+            institution=self._institution,
+            period=self._period(),
+            format=self._form,
+            rows=self._accepted + self._rejected,
+            accepted=self._accepted,
+            rejected=self._rejected,
+            warnings=self._warned.total(),
+            unlinked=self._unlinked,
+            persons_created=self._created,
+            reasons=tuple(reasons),
+        )
+
+    def _period(self) -> Period:
+        if self._arrival.period:
+            return Period.parse(self._arrival.period)
+        found = period_of_days(self._days)
+        if found:
+            return found
+        day = self._arrival.received_at.date()
+        return Period.around(first=day, last=day)
+
+
+async def _ahead(batches: Iterator[CheckedBatch]) -> AsyncIterator[CheckedBatch]:
+    """Yield the batches, the next one being made in a thread while the caller works on this one."""
+    coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while (batch := await coming) is not None:
+            coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            yield batch
+    finally:
+        # The thread cannot be stopped; the reader must not be closed under it.
+        with suppress(BaseException):
+            await coming
+
+
+def _institution_of(arrival: Arrival, recognition: Recognition, scratch: Path) -> str:
+    """Return the institution that most of a file's first rows name.
+
+    Raises:
+        InstitutionUnknownError: the rows name none.
+    """
+    column = next((one for one in recognition.columns if one.field.role is Role.INSTITUTION), None)
+    if column is None:
+        raise InstitutionUnknownError()
+    with open_table(arrival.path, scratch=scratch) as reader:
+        first = next(iter(reader.batches()), None)
+    if first is None or not first.table.num_rows:
+        raise InstitutionUnknownError()
+    counts = pc.value_counts(pc.utf8_trim_whitespace(first.table[f"c{column.position}"]))
+    named = [(one["counts"].as_py(), one["values"].as_py()) for one in counts]
+    named = [one for one in named if one[1]]
+    if not named:
+        raise InstitutionUnknownError()
+    return max(named)[1]
