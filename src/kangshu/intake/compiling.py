@@ -53,7 +53,7 @@ CLAIM_ROLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that is asked of every row: of a field, or by a rule."""
+    """One thing that is asked of every row: of the column at `position`, or by a rule."""
 
     kind: CheckKind
     predicate: str
@@ -61,6 +61,7 @@ class Check:
     field: Field | None = None
     repeat: int = 1
     rule: Rule | None = None
+    position: int = -1
 
     @property
     def code(self) -> str:
@@ -79,20 +80,30 @@ class Check:
 class CheckPlan:
     """The statements that check one batch, called `batch`, of a recognised file.
 
-    `select` gives for each row `_row`, the typed fields in the declaration's order, `_ok`, the bits
-    of the warnings it raises in `_warned`, `_claim` (a hash of who it is about) and a hash for each
-    rule that wants values to be unique. `explain` gives for each row of `bad_rows` the positions in
-    `checks` that it fails.
+    Strings pass through as they were read; only what is typed, listed or computed comes out of DuckDB.
+    `select` gives for each row `_row`, the fields of `computed`, `_ok`, the bits of the warnings it
+    raises in `_warned`, `_claim` (a hash of who it is about) and a hash for each rule that wants
+    values to be unique. `explain` gives for each row of `bad_rows` the positions in `checks` that
+    it fails.
     """
 
     recognition: Recognition
     prepare: tuple[str, ...]
-    select: str
-    explain: str
     checks: tuple[Check, ...]
     warnings: tuple[Check, ...]
     unique: tuple[Rule, ...]
-    claim_fields: tuple[Field, ...]
+    computed: tuple[str, ...]
+    explain: str
+    typed: str
+    tail: str
+
+    def select(self, checks: Sequence[Check]) -> str:
+        """Return the statement that types every row and tells which meet all of `checks`."""
+        computed = "".join(f", {_quote(name)}" for name in self.computed)
+        return (
+            f"WITH typed AS ({self.typed}) "
+            f"SELECT _row{computed}, ({_all_of(checks)}) IS NOT FALSE AS _ok, {self.tail} FROM typed"
+        )
 
 
 def compile_plan(*, recognition: Recognition, pack: Pack, allowed: Sequence[str] | None) -> CheckPlan:
@@ -105,12 +116,10 @@ def compile_plan(*, recognition: Recognition, pack: Pack, allowed: Sequence[str]
     errors += _rule_checks(dataset, Severity.ERROR)
     warnings = _rule_checks(dataset, Severity.WARNING)[:_MOST_WARNINGS]
     unique = tuple(rule for rule in dataset.rules if rule.unique and rule.scope is Scope.FILE)
-    claim_fields = tuple(field for role in CLAIM_ROLES if (field := dataset.with_role(role)))
+    claim_fields = [field for role in CLAIM_ROLES if (field := dataset.with_role(role))]
+    sent = {column.field.name for column in recognition.columns}
     typed = _typed_select(recognition)
-    outputs = [
-        "_row",
-        *(_quote(field.name) for field in dataset.fields),
-        f"({_all_of(errors)}) IS NOT FALSE AS _ok",
+    tail = [
         f"{_bits(warnings)} AS _warned",
         f"{_hash(claim_fields)} AS _claim",
         *(f"{_unique_hash(rule)} AS _unique{n}" for n, rule in enumerate(unique)),
@@ -121,15 +130,20 @@ def compile_plan(*, recognition: Recognition, pack: Pack, allowed: Sequence[str]
     return CheckPlan(
         recognition=recognition,
         prepare=tuple(_enumerations(recognition, pack)),
-        select=f"WITH typed AS ({typed}) SELECT {', '.join(outputs)} FROM typed",
+        checks=tuple(errors),
+        warnings=tuple(warnings),
+        unique=unique,
+        computed=tuple(
+            field.name
+            for field in dataset.fields
+            if field.name in sent and (field.type is not FieldType.STRING or field.repeat > 1)
+        ),
         explain=(
             f"WITH typed AS ({typed}) SELECT _row, list_filter([{failed}], n -> n IS NOT NULL) AS failed "
             "FROM typed SEMI JOIN bad_rows USING (_row) ORDER BY _row"
         ),
-        checks=tuple(errors),
-        warnings=tuple(warnings),
-        unique=unique,
-        claim_fields=claim_fields,
+        typed=typed,
+        tail=", ".join(tail),
     )
 
 
@@ -144,7 +158,7 @@ def _typed_select(recognition: Recognition) -> str:
             fields.append(f"NULL::{duckdb_type(field)} AS {_quote(field.name)}")
             continue
         for column in columns:
-            cells.append(f"nullif(trim(c{column.position}), '') AS {_raw(field, column.repeat)}")
+            cells.append(f"c{column.position} AS {_raw(field, column.repeat)}")
         if field.repeat == 1:
             fields.append(f"{_cast(field, _raw(field, 1), dataset)} AS {_quote(field.name)}")
         else:
@@ -167,13 +181,12 @@ def _cast(field: Field, raw: str, dataset: Dataset) -> str:
     if field.type is FieldType.STRING:
         return raw
     if field.type is FieldType.INTEGER:
-        # DuckDB rounds '12.5' to an integer; a fraction is a fault, not a rounding.
-        return f"CASE WHEN contains({raw}, '.') THEN NULL ELSE try_cast({raw} AS BIGINT) END"
+        return _exactly(raw, kind="BIGINT", wider="DECIMAL(18,3)")
     if field.type is FieldType.DECIMAL:
-        # Digits beyond the scale would be rounded off silently: they are a fault.
-        exact = f"try_cast({raw} AS DECIMAL(38,8))"
-        value = f"try_cast({raw} AS DECIMAL({field.length},{field.scale}))"
-        return f"CASE WHEN {exact} = {value} THEN {value} END"
+        whole, scale = (field.length or 18) - (field.scale or 0), field.scale or 0
+        # Eighteen digits fit a machine word; wider decimals are a hundred times slower to parse.
+        wider = f"DECIMAL(18,{min(scale + 6, 18 - whole)})" if whole + scale < 18 else None
+        return _exactly(raw, kind=f"DECIMAL({field.length},{scale})", wider=wider)
     if field.type is FieldType.DATE:
         # A time of day behind a date is cut off only where it is midnight, as Excel writes it.
         plain = f"try_cast({raw} AS DATE)"
@@ -190,6 +203,12 @@ def _cast(field: Field, raw: str, dataset: Dataset) -> str:
     )
 
 
+def _exactly(raw: str, *, kind: str, wider: str | None) -> str:
+    """Type a number; digits that the type would round off silently make it a fault, not another number."""
+    value = f"try_cast({raw} AS {kind})"
+    return f"CASE WHEN try_cast({raw} AS {wider}) = {value} THEN {value} END" if wider else value
+
+
 def _field_checks(recognition: Recognition, pack: Pack) -> list[Check]:
     marks = _marks(recognition.dataset)
     return [
@@ -199,6 +218,7 @@ def _field_checks(recognition: Recognition, pack: Pack) -> list[Check]:
             severity=Severity.ERROR,
             field=column.field,
             repeat=column.repeat,
+            position=column.position,
         )
         for column in recognition.columns
         for kind, predicate in _column_checks(column, pack, marks)

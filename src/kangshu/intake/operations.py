@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kangshu.declarations import Dataset, Pack, Role
+from kangshu.declarations import Dataset, Field, Pack, Role
 from kangshu.intake import store
 from kangshu.intake.checking import CheckedBatch, CheckEngine, FileCheck
 from kangshu.intake.compiling import compile_plan
@@ -41,8 +41,15 @@ from kangshu.intake.recognition import Recognition, recognise
 from kangshu.intake.rejects import RejectsFile
 from kangshu.kernel.clock import Clock
 from kangshu.kernel.periods import Period
-from kangshu.lake import SegmentFile, SegmentWriter, commit_file, lake_schema, supersede_file
-from kangshu.standards.tables import TableError, TableReader, open_table
+from kangshu.lake import (
+    SegmentFile,
+    SegmentWriter,
+    commit_file,
+    lake_schema,
+    new_segment_path,
+    supersede_file,
+)
+from kangshu.standards.tables import Batch, TableError, open_table
 from kangshu.storage.database import Connection, Database, UniqueViolationError
 
 _CLAIM_COLUMNS = {
@@ -91,6 +98,7 @@ class Committed:
     segment: SegmentFile
     received_by: str
     supersedes: int | None
+    at: datetime
 
 
 Listener = Callable[[Connection, Committed], Awaitable[None]]
@@ -285,16 +293,11 @@ async def _take_in(connection: Connection, services: IntakeServices, file_id: in
         try:
             check = FileCheck(engine=engine, plan=plan)
             work = _FileWork(services, file_id, arrival, recognition, institution, form=str(reader.format))
-            await work.run(connection, _checked(reader, check))
+            await work.run(connection, _then(_ahead(reader.batches()), check.check))
         finally:
             services.engines.give_back(engine)
     finally:
         reader.close()
-
-
-def _checked(reader: TableReader, check: FileCheck) -> Iterator[CheckedBatch]:
-    for batch in reader.batches():
-        yield check.check(batch)
 
 
 class _FileWork:
@@ -323,24 +326,33 @@ class _FileWork:
         self._warned: Counter[str] = Counter()
         self._days: Counter[date] = Counter()
 
-    async def run(self, connection: Connection, batches: Iterator[CheckedBatch]) -> None:
-        writer = SegmentWriter(
-            home=self._services.home, dataset=self._dataset, schema=self._schema, file_id=self._file_id
-        )
+    async def run(self, connection: Connection, batches: AsyncGenerator[CheckedBatch]) -> None:
+        place = new_segment_path(home=self._services.home, dataset=self._dataset.name)
+        writer = SegmentWriter(place, self._schema)
         path = rejects_path(self._services.home, self._file_id)
-        with writer, RejectsFile(path=path, dataset=self._dataset) as rejects:
-            async for batch in _ahead(batches):
-                rejects.add(batch.failures)
-                self._count(batch)
-                if batch.good.num_rows:
-                    persons = await self._link(connection, batch.good)
-                    await asyncio.to_thread(self._write, writer, batch.good, persons)
-            await asyncio.to_thread(rejects.publish)
-            if not self._accepted:
-                await self._close_empty(connection, rejects)
-                return
-            segment = await asyncio.to_thread(writer.close)
-            await self._commit(connection, self._outcome(rejects), segment)
+        async with aclosing(batches) as stream:
+            with writer, RejectsFile(path=path, dataset=self._dataset) as rejects:
+                await self._through(connection, stream, writer, rejects)
+
+    async def _through(
+        self,
+        connection: Connection,
+        batches: AsyncGenerator[CheckedBatch],
+        writer: SegmentWriter,
+        rejects: RejectsFile,
+    ) -> None:
+        async for batch in batches:
+            rejects.add(batch.failures)
+            self._count(batch)
+            if batch.good.num_rows:
+                persons = await self._link(connection, batch.good)
+                await asyncio.to_thread(self._write, writer, batch.good, persons)
+        await asyncio.to_thread(rejects.publish)
+        if not self._accepted:
+            await self._close_empty(connection, rejects)
+            return
+        segment = await asyncio.to_thread(writer.close)
+        await self._commit(connection, self._outcome(rejects), segment)
 
     async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
         now = self._services.clock.now()
@@ -355,7 +367,6 @@ class _FileWork:
             institution=self._institution,
             period=outcome.period,
             segments=[segment],
-            now=now,
         )
         committed = Committed(
             file_id=self._file_id,
@@ -364,6 +375,7 @@ class _FileWork:
             segment=segment,
             received_by=self._arrival.received_by,
             supersedes=earlier,
+            at=now,
         )
         for listener in self._services.listeners:
             await listener(connection, committed)
@@ -386,9 +398,8 @@ class _FileWork:
         self._rejected += batch.rejected
         self._accepted += batch.good.num_rows
         self._warned.update(batch.warned)
-        if self._dataset.event_time and batch.good.num_rows:
-            days = pc.cast(batch.good[self._dataset.event_time], pa.date32(), safe=False)
-            for entry in pc.value_counts(days):
+        if batch.good.num_rows:
+            for entry in pc.value_counts(pc.cast(self._event(batch.good), pa.date32(), safe=False)):
                 if (day := entry["values"].as_py()) is not None:
                     self._days[day] += entry["counts"].as_py()
 
@@ -409,8 +420,9 @@ class _FileWork:
         for role, name in _CLAIM_COLUMNS.items():
             wanted = pa.date32() if role is Role.BIRTH_DATE else pa.string()
             field = self._dataset.with_role(role)
+            sent = field is not None and field.name in rows.column_names
             columns[name] = (
-                pc.cast(rows[field.name], wanted, safe=False) if field else pa.nulls(rows.num_rows, wanted)
+                pc.cast(rows[field.name], wanted, safe=False) if sent else pa.nulls(rows.num_rows, wanted)
             )
         columns["institution"] = self._institutions(rows)
         return pa.table(columns)
@@ -418,13 +430,13 @@ class _FileWork:
     def _institutions(self, rows: pa.Table) -> pa.Array | pa.ChunkedArray:
         field = self._dataset.with_role(Role.INSTITUTION)
         sender = pa.scalar(self._institution, pa.string())
-        if field is None or self._dataset.category == "directory":
+        if field is None or self._dataset.category == "directory" or field.name not in rows.column_names:
             return pa.repeat(sender, rows.num_rows)
         return pc.fill_null(rows[field.name], sender)
 
     def _write(self, writer: SegmentWriter, good: pa.Table, persons: np.ndarray | None) -> None:
         rows = good.num_rows
-        event = self._dataset.event_time
+        event = self._event(good)
         columns: list[pa.Array | pa.ChunkedArray] = [
             pa.repeat(pa.scalar(self._file_id, pa.int64()), rows),
             good["_row"],
@@ -432,14 +444,27 @@ class _FileWork:
             if persons is None
             else pa.array(persons, pa.int64(), mask=persons < 0),
             self._institutions(good),
-            pc.cast(good[event], pa.timestamp("us")) if event else pa.nulls(rows, pa.timestamp("us")),
-            *(good[one.name] for one in self._dataset.fields),
+            event,
+            *(self._column(good, one) for one in self._dataset.fields),
         ]
         arrays = [
             column if column.type == wanted.type else pc.cast(column, wanted.type)
             for column, wanted in zip(columns, self._schema, strict=True)
         ]
         writer.write(pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def _event(self, good: pa.Table) -> pa.Array | pa.ChunkedArray:
+        """Return when each row's event took place; null where the data set or the file does not tell."""
+        name = self._dataset.event_time
+        if name is None or name not in good.column_names:
+            return pa.nulls(good.num_rows, pa.timestamp("us"))
+        return pc.cast(good[name], pa.timestamp("us"))
+
+    def _column(self, good: pa.Table, field: Field) -> pa.Array | pa.ChunkedArray:
+        """Return a field's column, nulls where the file does not have it."""
+        if field.name in good.column_names:
+            return good[field.name]
+        return pa.nulls(good.num_rows, self._schema.field(field.name).type)
 
     def _outcome(self, rejects: RejectsFile) -> Outcome:
         reasons = [
@@ -486,17 +511,40 @@ class _FileWork:
         return Period.around(first=day, last=day)
 
 
-async def _ahead(batches: Iterator[CheckedBatch]) -> AsyncIterator[CheckedBatch]:
-    """Yield the batches, the next one being made in a thread while the caller works on this one."""
+async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
+    """Yield the batches, the next one being read in a thread while the caller works on this one."""
     coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
         while (batch := await coming) is not None:
             coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
             yield batch
     finally:
-        # The thread cannot be stopped; the reader must not be closed under it.
-        with suppress(BaseException):
-            await coming
+        await _settled(coming)
+
+
+async def _then(
+    batches: AsyncGenerator[Batch], work: Callable[[Batch], CheckedBatch]
+) -> AsyncGenerator[CheckedBatch]:
+    """Yield what `work` makes of each batch, the next one in work while the caller has this one."""
+    coming: asyncio.Task[CheckedBatch] | None = None
+    try:
+        async for batch in batches:
+            done = await coming if coming else None
+            coming = asyncio.create_task(asyncio.to_thread(work, batch))
+            if done is not None:
+                yield done
+        if coming:
+            yield await coming
+    finally:
+        await _settled(coming)
+        await batches.aclose()
+
+
+async def _settled(task: asyncio.Task[Any] | None) -> None:
+    """Wait for a thread that cannot be stopped: nothing may be closed under it."""
+    if task is not None and not task.done():
+        with suppress(Exception):
+            await task
 
 
 def _institution_of(arrival: Arrival, recognition: Recognition, scratch: Path) -> str:

@@ -110,9 +110,13 @@ def reason_text(*, rule: str, field: str, dataset: Dataset | None) -> Text:
         for declared in dataset.rules:
             if declared.id == rule:
                 return declared.message
+    if rule == "unknown_column":
+        return say(rule, column=field.lstrip("#"))
+    if rule in say and "{" not in say[rule].zh:
+        return say(rule)
     if dataset is not None and field:
         return _field_text(rule, dataset, field)
-    return say(rule) if rule in say and "{" not in say[rule].zh else Text(zh=rule, en=rule)
+    return Text(zh=rule, en=rule)
 
 
 def _field_text(rule: str, dataset: Dataset, name: str) -> Text:

@@ -26,7 +26,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,11 +96,15 @@ def stop(home: Path) -> None:
         ServerStartError: the server does not end.
     """
     place = home.resolve() / "postgres"
-    if not _running(place / "data"):
+    sockets = _running(place / "data")
+    if not sockets:
         return
     with _start_lock(home):
         if _pg_ctl(place, _owner(place), "stop", "-s", "-m", "fast", "-t", "120", "-w") != 0:
             raise ServerStartError(say["stop_failed"])
+    if sockets != place:
+        with suppress(OSError):
+            sockets.rmdir()
 
 
 def is_running(home: Path) -> bool:

@@ -6,6 +6,7 @@ KangshuError
       ServerStartError         the embedded server did not start: its log says why
     StorageFullError           the disk is full: make room; nothing was half stored
     TransactionConflictError   others changed the same rows each time: try again later
+    JobLostError               the job's lease ran out: undo; another worker has it
     MigrationError             the database's shape and the program do not fit
       MigrationMalformedError  a package's migrations are not numbered 1, 2, 3 ...
       MigrationChangedError    an applied migration has another text today
@@ -44,6 +45,12 @@ class TransactionConflictError(StorageError):
     """The transaction met others at the same rows in every attempt; it was undone."""
 
     kind = Kind.BUSY
+
+
+class JobLostError(StorageError):
+    """The lease of the job under work ran out and another worker has the job; the work must not stand."""
+
+    kind = Kind.INTERRUPTED
 
 
 class MigrationError(StorageError):

@@ -1,0 +1,1 @@
+"""The composition root: settings, the pipeline, subscriptions, the worker, the command line."""

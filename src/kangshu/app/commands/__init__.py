@@ -1,0 +1,15 @@
+"""The commands, one module a topic; importing this adds them all to the program."""
+
+from kangshu.app.commands import (
+    bench,
+    clients,
+    datasets,
+    demo,
+    doctor,
+    home,
+    intake,
+    persons,
+    simulate,
+)
+
+__all__ = ["bench", "clients", "datasets", "demo", "doctor", "home", "intake", "persons", "simulate"]

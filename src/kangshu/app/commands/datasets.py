@@ -1,0 +1,214 @@
+"""`datasets`: what is declared; `check`: the self-test that an institution runs at home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kangshu.app.cli import Json, app, guard
+from kangshu.app.errors import UsageError, say
+from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print_table
+from kangshu.app.selftest import check_file, report_html
+from kangshu.declarations import BASE_PACK, Dataset, Pack, UnknownDatasetError, load_pack
+from kangshu.declarations.reference import reference_pages
+from kangshu.intake.template import template_workbook
+
+datasets_app = typer.Typer(help="数据集 / the declared data sets", no_args_is_help=True)
+app.add_typer(datasets_app, name="datasets")
+
+PackFolder = Annotated[
+    Path | None, typer.Option("--pack", envvar="KANGSHU_PACK", help="区域包目录 / folder of the region pack")
+]
+
+
+@datasets_app.command("list")
+def list_command(pack: PackFolder = None, as_json: Json = False) -> None:
+    """列出数据集 / list the data sets."""
+    loaded = guard(lambda: load_pack(pack), as_json=as_json)
+    rows = [
+        {
+            "name": one.name,
+            "title": one.title.zh,
+            "title_en": one.title.en,
+            "edition": one.edition,
+            "category": one.category,
+            "fields": len(one.fields),
+            "rules": len(one.rules),
+        }
+        for one in loaded.datasets.values()
+    ]
+    columns = ("name", "title", "title_en", "edition", "category", "fields", "rules")
+    present(
+        {"pack": loaded.name, "edition": loaded.edition, "datasets": rows},
+        as_json=as_json,
+        show=lambda: print_table(columns, [tuple(row[name] for name in columns) for row in rows]),
+    )
+
+
+@datasets_app.command("show")
+def show_command(name: str, pack: PackFolder = None, as_json: Json = False) -> None:
+    """显示一个数据集 / show one data set."""
+    dataset = guard(lambda: _dataset(load_pack(pack), name), as_json=as_json)
+    result = {
+        "name": dataset.name,
+        "title": dataset.title.zh,
+        "title_en": dataset.title.en,
+        "edition": dataset.edition,
+        "source": dataset.source,
+        "key": dataset.key,
+        "event_time": dataset.event_time,
+        "fields": [_field_facts(field) for field in dataset.fields],
+        "rules": [_rule_facts(rule) for rule in dataset.rules],
+    }
+
+    def show() -> None:
+        out.print(f"[bold]{dataset.title.zh}[/] {dataset.title.en} · {dataset.edition} · {dataset.source}")
+        out.print(f"{dataset.description.zh}\n{dataset.description.en}\n")
+        columns = ("code", "title", "name", "type", "length", "obligation", "value_set")
+        print_table(columns, [tuple(one[key] or "" for key in columns) for one in result["fields"]])
+        rows = [(one["id"], one["severity"], one["message"]) for one in result["rules"]]
+        print_table(("rule", "severity", "要求 demands"), rows)
+
+    present(result, as_json=as_json, show=show)
+
+
+@datasets_app.command("template")
+def template_command(
+    name: str,
+    out_file: Annotated[Path, typer.Option("--out", help="XLSX 文件 / the workbook to write")],
+    pack: PackFolder = None,
+    as_json: Json = False,
+) -> None:
+    """生成填报模板 / write an Excel workbook with headings, drop-downs, notes and an example row."""
+
+    def write() -> dict[str, Any]:
+        loaded = load_pack(pack)
+        content = template_workbook(dataset=_dataset(loaded, name), pack=loaded)
+        out_file.write_bytes(content)
+        return {"file": str(out_file), "bytes": len(content)}
+
+    present(guard(write, as_json=as_json), as_json=as_json)
+
+
+@datasets_app.command("check")
+def check_pack_command(pack: PackFolder = None, as_json: Json = False) -> None:
+    """检查区域包 / check every declaration of the pack."""
+    loaded = guard(lambda: load_pack(pack), as_json=as_json)
+    result = {
+        "datasets": len(loaded.datasets),
+        "fields": sum(len(one.fields) for one in loaded.datasets.values()),
+        "rules": sum(len(one.rules) for one in loaded.datasets.values()),
+        "code_tables": len(loaded.codes),
+    }
+    present(result, as_json=as_json)
+
+
+@datasets_app.command("reference")
+def reference_command(
+    folder: Annotated[Path, typer.Option("--out", help="目录 / the folder of the pages")] = Path(
+        "docs/reference/datasets"
+    ),
+    check: Annotated[bool, typer.Option("--check", help="只核对 / only compare")] = False,
+    pack: PackFolder = None,
+    as_json: Json = False,
+) -> None:
+    """生成参考页 / write the reference page of every data set from its declaration."""
+    pages = guard(lambda: reference_pages(load_pack(pack)), as_json=as_json)
+    if check:
+        stale = [name for name, text in pages.items() if _read(folder / name) != text]
+        stale += [one.name for one in folder.glob("*.md") if one.name not in pages]
+        if stale:
+            guard(lambda: _stale(folder), as_json=as_json)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    present({"folder": str(folder), "pages": len(pages)}, as_json=as_json)
+
+
+@app.command("check")
+def check_command(
+    path: Path,
+    dataset: Annotated[str, typer.Option(help="数据集 / the data set")],
+    html: Annotated[Path | None, typer.Option(help="HTML 报告 / write a report")] = None,
+    pack: PackFolder = None,
+    as_json: Json = False,
+) -> None:
+    """自测 / check a file at home; no server, database or network is needed."""
+
+    def work() -> dict[str, Any]:
+        if not path.is_file():
+            raise UsageError(say("no_such_path", path=path))
+        loaded = load_pack(pack)
+        report = check_file(path=path, dataset=_dataset(loaded, dataset), pack=loaded)
+        if html:
+            html.write_text(report_html(report, dataset=loaded.datasets[dataset]), encoding="utf-8")
+        return report
+
+    report = guard(work, as_json=as_json)
+
+    def show() -> None:
+        out.print(
+            f"行 rows {report['rows']:,} · 通过 accepted {report['accepted']:,} · 退回 {report['rejected']:,}"
+        )
+        rows = [
+            (one["rule"], one["severity"], one["field"], one["rows"], one["message"], one["first_rows"])
+            for one in report["findings"]
+        ]
+        print_table(
+            ("规则 rule", "级别", "字段 field", "行数 rows", "怎么改 what to do", "行号 at rows"), rows
+        )
+
+    failed = any(one["severity"] == "error" for one in report["findings"])
+    present(report, as_json=as_json, show=show, status=EXIT_REJECTED if failed else EXIT_DONE)
+
+
+def _dataset(pack: Pack, name: str) -> Dataset:
+    if name not in pack.datasets:
+        raise UnknownDatasetError(name=name, known=tuple(pack.datasets))
+    return pack.datasets[name]
+
+
+def _stale(folder: Path) -> None:
+    raise UsageError(say("reference_stale"), place=str(folder))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _field_facts(field: Any) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "code": field.code,
+        "title": field.title.zh,
+        "title_en": field.title.en,
+        "type": str(field.type),
+        "length": field.length,
+        "scale": field.scale,
+        "obligation": str(field.obligation),
+        "value_set": field.value_set,
+        "unit": field.unit,
+        "repeat": field.repeat,
+        "privacy": str(field.privacy),
+        "data_element": field.data_element,
+    }
+
+
+def _rule_facts(rule: Any) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "severity": str(rule.severity),
+        "dimension": str(rule.dimension),
+        "scope": str(rule.scope),
+        "fields": rule.fields,
+        "sql": rule.sql,
+        "unique": rule.unique,
+        "message": rule.message.zh,
+        "message_en": rule.message.en,
+    }
+
+
+__all__ = ["BASE_PACK"]

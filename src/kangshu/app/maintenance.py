@@ -1,0 +1,31 @@
+"""What must be done from time to time: seal the audit chain, merge small segments, sweep what was left."""
+
+from __future__ import annotations
+
+from kangshu import audit, lake
+from kangshu.app.platform import Platform
+
+
+async def settle(platform: Platform) -> None:
+    """Seal what was recorded and merge the small segments that have become many."""
+    await seal_audit(platform)
+    await merge_segments(platform)
+
+
+async def seal_audit(platform: Platform) -> None:
+    """Give every recorded act its place in the audit chain."""
+    await audit.seal(platform.database, keys=platform.keys, anchor=platform.anchor, now=platform.clock.now())
+
+
+async def merge_segments(platform: Platform) -> None:
+    """Merge what the lake's plan names, data set by data set, and remove what was merged long ago."""
+    async with platform.database.connection() as connection:
+        names = await lake.count_rows(connection)
+    for name in names:
+        await lake.compact(platform.database, platform.engine, dataset=name)
+    await lake.delete_retired(platform.database, platform.engine)
+
+
+async def sweep(platform: Platform) -> None:
+    """Remove lake files that dead processes left and no manifest names."""
+    await lake.sweep_orphans(platform.database, platform.engine)

@@ -1,0 +1,111 @@
+"""Open everything that a command or a door needs: home, settings, keys, database, pack, lake."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kangshu.app.clock import SystemClock
+from kangshu.app.errors import EnvironmentFaultError, say
+from kangshu.app.pipeline import Senders
+from kangshu.app.settings import Settings, load_settings
+from kangshu.app.subscriptions import listeners
+from kangshu.declarations import Pack, load_pack
+from kangshu.identity import Linker
+from kangshu.intake import IntakeServices
+from kangshu.kernel.clock import Clock
+from kangshu.lake import Engine
+from kangshu.security.keys import Keys, load_or_create
+from kangshu.storage import embedded
+from kangshu.storage.database import Database
+from kangshu.storage.migrations import migrate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """One open platform."""
+
+    home: Path
+    settings: Settings
+    pack: Pack
+    keys: Keys
+    database: Database
+    engine: Engine
+    intake: IntakeServices
+    clock: Clock
+
+    @property
+    def anchor(self) -> Path:
+        """The file outside the database that holds the audit chain's head."""
+        return self.home / "keys" / "audit-anchor"
+
+
+@asynccontextmanager
+async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncIterator[Platform]:
+    """Open the platform in `home`, made on the first use; migrations run by themselves.
+
+    Raises:
+        SettingsError: a setting is wrong.
+        DeclarationError: the region pack is wrong.
+        DatabaseUnavailableError: the database cannot be reached.
+    """
+    make_home(home)
+    clock = clock or SystemClock()
+    settings = load_settings(home)
+    pack = load_pack(Path(settings.pack) if settings.pack else None)
+    keys = load_or_create(home / "keys", random=secrets.token_bytes)
+    database = await _open_database(home, settings)
+    try:
+        async with database.connection() as connection:
+            await migrate(connection)
+        engine = Engine(home, threads=settings.threads, memory_mib=settings.memory_mib)
+        try:
+            intake = IntakeServices(
+                database=database,
+                pack=pack,
+                home=home,
+                clock=clock,
+                make_linker=lambda: Linker(keys=keys, random=secrets.token_bytes),
+                senders=Senders(),
+                listeners=listeners(),
+            )
+            yield Platform(
+                home=home,
+                settings=settings,
+                pack=pack,
+                keys=keys,
+                database=database,
+                engine=engine,
+                intake=intake,
+                clock=clock,
+            )
+        finally:
+            engine.close()
+    finally:
+        await database.close()
+
+
+def make_home(home: Path) -> None:
+    """Make the home folder, readable by its owner alone.
+
+    Raises:
+        EnvironmentFaultError: it cannot be made or written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EnvironmentFaultError(say("home_not_writable", path=home)) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise EnvironmentFaultError(say("home_not_writable", path=home))
+
+
+async def _open_database(home: Path, settings: Settings) -> Database:
+    if settings.database_url:
+        return await Database.open(settings.database_url)
+    url = await asyncio.to_thread(embedded.start, home)
+    return await Database.open(url, revive=lambda: embedded.start(home))

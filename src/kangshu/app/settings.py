@@ -1,0 +1,63 @@
+"""Settings: the defaults, over them `settings.toml` in the home, over it `KANGSHU_...` in the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from kangshu.app.errors import SettingsError, say
+
+DEFAULT_HOME = Path("kangshu-home")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a centre may set. Each name is a key of `settings.toml` and, upper-case, of the environment."""
+
+    database_url: str = ""  # an external PostgreSQL; empty: the embedded one in the home
+    language: str = "zh"  # of pages and messages: zh or en
+    region_name: str = ""  # shown in the console's head; empty: the pack's title
+    pack: str = ""  # folder of the region pack; empty: the built-in one
+    threads: int = 2  # of DuckDB
+    memory_mib: int = 1024  # of DuckDB
+    upload_limit_mib: int = 16384  # the largest file taken over HTTP
+    watch_folder: str = ""  # files put here are taken in; empty: nothing is watched
+    job_lease_seconds: int = 60
+    secure_cookies: bool = False  # true behind HTTPS: cookies are sent over HTTPS only
+
+
+def load_settings(home: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of `home`.
+
+    Raises:
+        SettingsError: a key is unknown or a value is not of its type.
+    """
+    values: dict[str, object] = {}
+    path = home / "settings.toml"
+    if path.exists():
+        try:
+            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(say("settings_not_toml", reason=str(error)), place=str(path)) from error
+    known = {field.name: type(field.default) for field in fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise SettingsError(say("setting_unknown", name=name, known=", ".join(known)), place=str(path))
+    source = os.environ if environment is None else environment
+    for name in known:
+        if (told := source.get(f"KANGSHU_{name.upper()}")) is not None:
+            values[name] = told
+    return Settings(**{name: _converted(name, value, known[name]) for name, value in values.items()})  # type: ignore[arg-type]
+
+
+def _converted(name: str, value: object, kind: type) -> object:
+    if kind is bool and isinstance(value, str):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
+    if kind is int and isinstance(value, str):
+        value = int(value) if value.strip().lstrip("-").isdigit() else value
+    if type(value) is not kind:
+        raise SettingsError(say("setting_type", name=name, expected=kind.__name__))
+    return value

@@ -1,0 +1,77 @@
+"""Puts on record what somebody does at the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kangshu.audit import AuditEntry, Outcome, record
+from kangshu.console.visits import Visit
+from kangshu.storage.database import Connection
+
+SIGN_IN = "console.sign-in"
+SIGN_OUT = "console.sign-out"
+PASSWORD = "console.password"  # noqa: S105 - the name of an act
+SECOND_FACTOR = "console.second-factor"
+UPLOAD = "console.upload"
+REJECTS = "console.rejects-download"
+SEARCH = "person.search"
+REVEAL = "person.reveal"
+VERIFY = "audit.verify"
+EXPORT = "console.receipts-export"
+
+ACTIONS = (SIGN_IN, SIGN_OUT, PASSWORD, SECOND_FACTOR, UPLOAD, REJECTS, SEARCH, REVEAL, VERIFY, EXPORT)
+"""Every act that the console itself records."""
+
+
+async def note(
+    connection: Connection,
+    visit: Visit,
+    action: str,
+    *,
+    outcome: Outcome = Outcome.DONE,
+    resource: str | None = None,
+    institution: str | None = None,
+    person: int | None = None,
+    purpose: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Record, in the caller's transaction, what the visitor did. `detail` never holds a personal value."""
+    entry = AuditEntry(
+        at=visit.now,
+        actor=visit.staff.id,
+        actor_name=visit.staff.name,
+        action=action,
+        purpose=purpose,
+        person=person,
+        resource=resource,
+        institution=institution,
+        outcome=outcome,
+        detail=detail or {},
+    )
+    await record(connection, entries=[entry])
+
+
+async def note_alone(
+    visit: Visit, action: str, *, outcome: Outcome = Outcome.DONE, resource: str | None = None
+) -> None:
+    """Record something that has no transaction of its own."""
+    async with visit.services.database.transaction() as connection:
+        await note(connection, visit, action, outcome=outcome, resource=resource)
+
+
+async def note_sign_in(visit: Visit, *, account: str | None, name: str, outcome: Outcome) -> None:
+    """Record an attempt to sign in; `account` is None where no account of the given name exists.
+
+    A name that belongs to nobody is not recorded: people type passwords into that field.
+    """
+    entry = AuditEntry(
+        at=visit.now,
+        actor=account or "unknown",
+        actor_name=name,
+        action=SIGN_IN,
+        resource="console",
+        outcome=outcome,
+    )
+    async with visit.services.database.transaction() as connection:
+        await record(connection, entries=[entry])

@@ -1,0 +1,125 @@
+"""The menu: what each role may open, with the letter that opens it from the keyboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kangshu.security.principals import Permission, Principal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry of the menu."""
+
+    href: str
+    title: str
+    icon: str
+    key: str
+    may: Permission | None = None
+    current: bool = False
+    exact: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Entries that belong together, under a heading."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+_GROUPS = (
+    Group(
+        title="nav.region",
+        entries=(
+            Entry(href="/console", title="nav.overview", icon="overview", key="o", may=Permission.SEE_OVERVIEW),
+            Entry(
+                href="/console/receipts",
+                title="nav.receipts",
+                icon="receipts",
+                key="r",
+                may=Permission.SEE_RECEIPTS,
+            ),
+            Entry(
+                href="/console/upload", title="nav.upload", icon="upload", key="u", may=Permission.SUBMIT_DATA
+            ),
+            Entry(
+                href="/console/institutions",
+                title="nav.institutions",
+                icon="institutions",
+                key="i",
+                may=Permission.SEE_DIRECTORY,
+            ),
+        ),
+    ),
+    Group(
+        title="nav.people",
+        entries=(
+            Entry(
+                href="/console/persons", title="nav.persons", icon="persons", key="p", may=Permission.FIND_PERSONS
+            ),
+            Entry(
+                href="/console/reviews",
+                title="nav.reviews",
+                icon="reviews",
+                key="v",
+                may=Permission.REVIEW_PERSONS,
+            ),
+        ),
+    ),
+    Group(
+        title="nav.standards",
+        entries=(
+            Entry(
+                href="/console/datasets",
+                title="nav.datasets",
+                icon="datasets",
+                key="d",
+                may=Permission.SEE_DECLARATIONS,
+            ),
+            Entry(
+                href="/console/codes", title="nav.codes", icon="codes", key="c", may=Permission.SEE_DECLARATIONS
+            ),
+        ),
+    ),
+    Group(
+        title="nav.control",
+        entries=(
+            Entry(href="/console/audit", title="nav.audit", icon="audit", key="a", may=Permission.SEE_AUDIT),
+            Entry(href="/console/account", title="nav.account", icon="account", key="m"),
+        ),
+    ),
+)
+
+
+def menu_for(principal: Principal | None, *, path: str) -> tuple[Group, ...]:
+    """Return the groups and entries that `principal` may open; the one that holds `path` is marked."""
+    if principal is None:
+        return ()
+    groups = (
+        Group(
+            title=group.title,
+            entries=tuple(
+                _marked(entry, path=path)
+                for entry in group.entries
+                if entry.may is None or principal.may(entry.may)
+            ),
+        )
+        for group in _GROUPS
+    )
+    return tuple(group for group in groups if group.entries)
+
+
+def _marked(entry: Entry, *, path: str) -> Entry:
+    path = path.rstrip("/")
+    exact = path == entry.href
+    inside = entry.href != "/console" and path.startswith(entry.href + "/")
+    return Entry(
+        href=entry.href,
+        title=entry.title,
+        icon=entry.icon,
+        key=entry.key,
+        may=entry.may,
+        current=exact or inside,
+        exact=exact,
+    )

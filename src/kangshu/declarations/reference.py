@@ -1,0 +1,139 @@
+"""The reference page of a data set, written from its declaration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kangshu.declarations.model import CodeTable, Dataset, Field, FieldType, Obligation, Pack, Rule
+
+_OBLIGATIONS = {
+    Obligation.REQUIRED: "必填 required",
+    Obligation.CONDITIONAL: "条件 conditional",
+    Obligation.OPTIONAL: "选填 optional",
+}
+
+
+def reference_pages(pack: Pack) -> dict[str, str]:
+    """Return the Markdown pages of a pack by file name: one for each data set, and the index."""
+    pages = {
+        f"{dataset.name}.md": "\n".join(_dataset_page(dataset, pack)) for dataset in pack.datasets.values()
+    }
+    pages["README.md"] = "\n".join(_index(pack))
+    return pages
+
+
+def _index(pack: Pack) -> Iterator[str]:
+    yield f"# 数据集 Data sets of {pack.title.zh} ({pack.edition})"
+    yield ""
+    yield "Written by `kangshu datasets reference` from the declarations; do not edit."
+    yield ""
+    yield "| 数据集 | data set | 名称 name | 字段 fields | 规则 rules | 标准 source |"
+    yield "|---|---|---|---:|---:|---|"
+    for dataset in pack.datasets.values():
+        link = f"[{dataset.title.zh}]({dataset.name}.md)"
+        figures = f"{len(dataset.fields)} | {len(dataset.rules)}"
+        yield f"| {link} | {dataset.title.en} | `{dataset.name}` | {figures} | {_cell(dataset.source)} |"
+    yield ""
+
+
+def _dataset_page(dataset: Dataset, pack: Pack) -> Iterator[str]:
+    yield f"# {dataset.title.zh} {dataset.title.en}"
+    yield ""
+    yield "Written by `kangshu datasets reference` from the declaration; do not edit."
+    yield ""
+    yield dataset.description.zh
+    yield ""
+    yield dataset.description.en
+    yield ""
+    yield f"- 名称 name: `{dataset.name}` · 版本 edition: {dataset.edition} · 起用 valid from: {dataset.valid_from}"
+    yield f"- 标准 source: {dataset.source}"
+    if dataset.key:
+        yield f"- 主键 key: {', '.join(f'`{name}`' for name in dataset.key)}"
+    if dataset.event_time:
+        yield f"- 业务时间 event time: `{dataset.event_time}`"
+    if dataset.absent_marks:
+        marks = " ".join(f"`{mark}`" for mark in dataset.absent_marks)
+        yield f"- 表示“无”的写法 cells that state none: {marks}"
+    yield ""
+    yield from _field_table(dataset)
+    yield from _rule_table(dataset)
+    yield from _code_tables(dataset, pack)
+
+
+def _field_table(dataset: Dataset) -> Iterator[str]:
+    yield f"## 字段 Fields ({len(dataset.fields)})"
+    yield ""
+    yield "| # | 代码 code | 中文名 | name | 填报 obligation | 类型 type | 代码表 value set | 说明 note |"
+    yield "|---:|---|---|---|---|---|---|---|"
+    for number, field in enumerate(dataset.fields, start=1):
+        note = " ".join(one for one in (field.note.zh, field.note.en) if one)
+        value_set = f"[{field.value_set}](#{field.value_set})" if field.value_set else ""
+        yield (
+            f"| {number} | {field.code or ''} | {field.title.zh} | `{field.name}` {field.title.en} "
+            f"| {_OBLIGATIONS[field.obligation]} | {_shape(field)} | {value_set} | {_cell(note)} |"
+        )
+    yield ""
+
+
+def _rule_table(dataset: Dataset) -> Iterator[str]:
+    if not dataset.rules:
+        return
+    yield f"## 规则 Rules ({len(dataset.rules)})"
+    yield ""
+    yield "| 规则 rule | 级别 severity | 维度 dimension | 范围 scope | 要求 | demands | 条件 predicate |"
+    yield "|---|---|---|---|---|---|---|"
+    for rule in dataset.rules:
+        yield (
+            f"| {rule.id} | {rule.severity} | {rule.dimension} | {rule.scope} | {_cell(rule.message.zh)} "
+            f"| {_cell(rule.message.en)} | {_predicate(rule)} |"
+        )
+    yield ""
+
+
+def _code_tables(dataset: Dataset, pack: Pack) -> Iterator[str]:
+    names = dict.fromkeys(field.value_set for field in dataset.fields if field.value_set)
+    if not names:
+        return
+    yield "## 代码表 Code tables"
+    yield ""
+    for name in names:
+        yield from _code_table(pack.codes[name])
+
+
+def _code_table(table: CodeTable) -> Iterator[str]:
+    yield f"### {table.name}"
+    yield ""
+    part = "" if table.complete else " · 仅为样例 a sample only, not enforced"
+    yield f"{table.title.zh} {table.title.en} · {table.edition}{part}"
+    yield ""
+    shown = table.codes[:60]
+    more = f" … ({len(table.codes)})" if len(table.codes) > len(shown) else ""
+    yield "; ".join(f"`{code.code}` {_cell(code.title.zh)}" for code in shown) + more
+    yield ""
+
+
+def _shape(field: Field) -> str:
+    parts = [str(field.type)]
+    if field.type is FieldType.DECIMAL:
+        parts.append(f"({field.length},{field.scale})")
+    elif field.length:
+        parts.append(f"{'=' if field.exact_length else '≤'}{field.length}")
+    if field.minimum is not None or field.maximum is not None:
+        low = "" if field.minimum is None else f"{field.minimum:g}"
+        high = "" if field.maximum is None else f"{field.maximum:g}"
+        parts.append(f"[{low}..{high}]")
+    if field.unit:
+        parts.append(field.unit)
+    if field.repeat > 1:
+        parts.append(f"×{field.repeat}")
+    return _cell(" ".join(parts))
+
+
+def _predicate(rule: Rule) -> str:
+    if rule.unique:
+        return _cell("unique " + ", ".join(f"`{name}`" for name in rule.unique))
+    return f"`{_cell(' '.join(rule.sql.split()))}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,74 @@
+"""The lake (数据湖): every accepted row of every data set, in Parquet, under a manifest in PostgreSQL.
+
+A sender's file comes in whole with the caller's transaction or not at all, and a later file can take its
+place. Rows are found by person in milliseconds and counted by DuckDB in bulk. What the manifest does
+not name does not exist. The lake does not ask who reads: callers hold a grant.
+"""
+
+from kangshu.lake.engine import Engine
+from kangshu.lake.errors import (
+    CompactionLostError,
+    FileCommittedError,
+    FileNotLiveError,
+    LakeError,
+    LakeFullError,
+    SegmentLostError,
+)
+from kangshu.lake.folder import lake_folder, new_segment_path
+from kangshu.lake.model import (
+    Compaction,
+    FileState,
+    LakeFile,
+    PersonRow,
+    PersonRows,
+    RowKey,
+    Segment,
+    SegmentFile,
+    Sweep,
+)
+from kangshu.lake.operations import (
+    commit_file,
+    compact,
+    delete_retired,
+    discard_segments,
+    supersede_file,
+    sweep_orphans,
+)
+from kangshu.lake.queries import count_rows, institutions_of, list_files, live_segments, person_rows
+from kangshu.lake.schema import SYSTEM_COLUMNS, lake_schema
+from kangshu.lake.writing import SegmentWriter
+
+__all__ = [
+    "SYSTEM_COLUMNS",
+    "Compaction",
+    "CompactionLostError",
+    "Engine",
+    "FileCommittedError",
+    "FileNotLiveError",
+    "FileState",
+    "LakeError",
+    "LakeFile",
+    "LakeFullError",
+    "PersonRow",
+    "PersonRows",
+    "RowKey",
+    "Segment",
+    "SegmentFile",
+    "SegmentLostError",
+    "SegmentWriter",
+    "Sweep",
+    "commit_file",
+    "compact",
+    "count_rows",
+    "delete_retired",
+    "discard_segments",
+    "institutions_of",
+    "lake_folder",
+    "lake_schema",
+    "list_files",
+    "live_segments",
+    "new_segment_path",
+    "person_rows",
+    "supersede_file",
+    "sweep_orphans",
+]

@@ -1,0 +1,231 @@
+"""Merge runs into larger ones that are sorted by person: what to merge (pure), and the merge itself.
+
+The scheme is the size-tiered log-structured merge tree (O'Neil and others, Acta Informatica 33, 1996): a row
+is rewritten once for each tier it climbs, and a person is looked for in a few runs instead of
+thousands of files.
+"""
+
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kangshu.lake.engine import Engine
+from kangshu.lake.errors import naming_disk_faults
+from kangshu.lake.folder import new_segment_path
+from kangshu.lake.model import Run, Segment, SegmentFile
+from kangshu.lake.schema import Shape, merge_shapes, quoted, schema_of, segment_rows
+from kangshu.lake.writing import SegmentWriter
+
+# The lowest tier holds runs of less than this many segments' worth of rows; each next one four times more.
+_BASE_SEGMENTS = 4
+_FACTOR = 4
+# So many runs in one tier are merged. More in the lowest, where files drop in all day.
+_LOWEST_RUNS = 8
+_TIER_RUNS = 4
+# At this share of superseded rows a run is rewritten for its own sake.
+_DEAD_SHARE = 0.3
+# Bounds of one merge: open files for DuckDB, and rows, so that the work comes in portions of minutes.
+_MOST_RUNS = 1000
+_MOST_ROWS = 200_000_000
+# Sorted runs are merged window by window of about so many segments; each sort stays in memory.
+_WINDOW_SEGMENTS = 4
+_BATCH_ROWS = 1 << 15
+# Stands for no person: after everybody, where the order of nulls puts them.
+_NOBODY = int(np.iinfo(np.int64).max)
+
+
+def plan_merge(runs: Sequence[Run], *, everything: bool = False) -> list[int]:
+    """Return the runs to merge next into one, or nothing where the data set is in good order.
+
+    Runs whose editions hold a column in different types are never merged with each other. With
+    `everything` all that can be one run becomes one.
+    """
+    for family in _families(runs):
+        chosen = _choose_all(family) if everything else _choose(family)
+        if chosen:
+            return [run.id for run in chosen]
+    return []
+
+
+def merge(
+    engine: Engine, *, dataset: str, segments: Sequence[Segment], shapes: Sequence[Shape]
+) -> list[SegmentFile]:
+    """Write the live rows of `segments` as one sorted run and return its segments, in the order of persons.
+
+    Files of a merge that fails are removed; those of a process that dies are left to the sweep.
+
+    Raises:
+        LakeFullError: the disk is full.
+    """
+    shape = merge_shapes(list(shapes))
+    assert shape is not None, "runs of one merge agree about the types of their columns"
+    written: list[SegmentFile] = []
+    try:
+        with naming_disk_faults(f"segments/{dataset}"), engine.connection() as connection:
+            batches = _sorted_batches(engine, connection, segments, shape)
+            for segment in _write_segments(engine, dataset, shape, batches):
+                written.append(segment)
+    except BaseException:
+        discard(written)
+        raise
+    return written
+
+
+def discard(segments: Sequence[SegmentFile]) -> None:
+    """Remove segments that will not be committed."""
+    for segment in segments:
+        segment.path.unlink(missing_ok=True)
+
+
+def _families(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return `runs` in groups that agree about the types of columns, smallest run first."""
+    families: list[list[Run]] = []
+    for run in sorted(runs, key=lambda run: (run.rows, run.id)):
+        for family in families:
+            if merge_shapes([*(other.shape for other in family), run.shape]) is not None:
+                family.append(run)
+                break
+        else:
+            families.append([run])
+    return families
+
+
+def _choose_all(family: Sequence[Run]) -> Sequence[Run]:
+    chosen = family[:_MOST_RUNS]
+    in_order = len(chosen) == 1 and chosen[0].is_sorted and not chosen[0].dead_rows
+    return [] if in_order else chosen
+
+
+def _choose(family: Sequence[Run]) -> Sequence[Run]:
+    tiers: dict[int, list[Run]] = {}
+    for run in family:
+        if run.rows <= _MOST_ROWS or not run.is_sorted:
+            tiers.setdefault(_tier(run), []).append(run)
+    below: list[Run] = []
+    for tier, members in sorted(tiers.items()):
+        below += members
+        # The smaller runs come along: they cost little and are gone.
+        if len(members) >= (_TIER_RUNS if tier else _LOWEST_RUNS) or _has_large_unsorted(members):
+            return _within_bounds(below)
+    dead = [run for run in family if run.dead_rows >= run.rows * _DEAD_SHARE]
+    return dead[:1]
+
+
+def _has_large_unsorted(runs: Sequence[Run]) -> bool:
+    # The writer sorts small files itself, so an unsorted one is large and slow to look into.
+    return any(not run.is_sorted for run in runs)
+
+
+def _within_bounds(runs: Sequence[Run]) -> Sequence[Run]:
+    chosen: list[Run] = []
+    rows = 0
+    for run in runs[:_MOST_RUNS]:
+        if chosen and rows + run.rows > _MOST_ROWS:
+            break
+        chosen.append(run)
+        rows += run.rows
+    return chosen
+
+
+def _tier(run: Run) -> int:
+    tier, bound = 0, _BASE_SEGMENTS * segment_rows(len(run.shape))
+    while run.rows >= bound:
+        tier, bound = tier + 1, bound * _FACTOR
+    return tier
+
+
+def _sorted_batches(
+    engine: Engine, connection: Any, segments: Sequence[Segment], shape: Shape
+) -> Iterator[pa.Table]:
+    columns = ", ".join(quoted(name) for name, _ in shape)
+    schema = schema_of(shape)
+    source = _source_sql(engine, segments)
+    for condition in _windows(segments, segment_rows(len(shape)) * _WINDOW_SEGMENTS):
+        reader = connection.execute(
+            f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY _person NULLS LAST"
+        ).to_arrow_reader(_BATCH_ROWS)
+        for batch in reader:
+            yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def _source_sql(engine: Engine, segments: Sequence[Segment]) -> str:
+    shapes: dict[Shape, list[Segment]] = {}
+    for segment in segments:
+        shapes.setdefault(segment.shape, []).append(segment)
+    parts = [f"SELECT * FROM {engine.files_sql(members)}" for members in shapes.values()]
+    return f"({' UNION ALL BY NAME '.join(parts)})"
+
+
+def _windows(segments: Sequence[Segment], rows: int) -> list[str]:
+    """Return conditions that cut the persons into consecutive windows of about `rows` rows.
+
+    Unsorted files would be read as a whole for every window, so then there is one window.
+    """
+    if not all(segment.is_sorted for segment in segments):
+        return ["true"]
+    bounds: list[int] = []
+    gathered = 0
+    dated = [(segment.max_person, segment.rows) for segment in segments if segment.max_person is not None]
+    for last, count in sorted(dated):
+        gathered += count
+        if gathered >= rows and (not bounds or last > bounds[-1]):
+            bounds.append(last)
+            gathered = 0
+    edges = [None, *bounds]
+    conditions = [
+        f"_person <= {high}" if low is None else f"_person > {low} AND _person <= {high}"
+        for low, high in zip(edges, bounds, strict=False)
+    ]
+    rest = f"_person > {bounds[-1]} OR _person IS NULL" if bounds else "true"
+    return [*conditions, rest]
+
+
+def _write_segments(
+    engine: Engine, dataset: str, shape: Shape, batches: Iterator[pa.Table]
+) -> Iterator[SegmentFile]:
+    """Write sorted batches as segments of about the right size; a person's rows stay together."""
+    schema, wanted = schema_of(shape), segment_rows(len(shape))
+    writer: SegmentWriter | None = None
+    filled, last = 0, _NOBODY
+    try:
+        for batch in batches:
+            while batch.num_rows:
+                if writer is None:
+                    path = new_segment_path(home=engine.lake.parent, dataset=dataset)
+                    writer, filled = SegmentWriter(path, schema, presorted=True), 0
+                persons = batch["_person"].fill_null(_NOBODY).to_numpy()
+                count = rows_that_fit(persons, filled=filled, last=last, wanted=wanted)
+                writer.write(batch.slice(0, count))
+                filled, last = filled + count, int(persons[count - 1]) if count else last
+                batch = batch.slice(count)
+                if batch.num_rows:
+                    yield writer.close()
+                    writer = None
+        if writer:
+            yield writer.close()
+            writer = None
+    finally:
+        if writer:
+            writer.abort()
+
+
+def rows_that_fit(persons: npt.NDArray[np.int64], *, filled: int, last: int, wanted: int) -> int:
+    """Return how many of the next rows go into a segment that holds `filled` and wants `wanted`.
+
+    It ends with the last row of a person, except where one "person" alone has as much as a segment.
+    `last` is the person of the row before.
+    """
+    if filled + len(persons) <= wanted:
+        return len(persons)
+    edge = max(wanted - filled, 0)
+    last_person = int(persons[edge - 1]) if edge else last
+    end = int(np.searchsorted(persons, last_person, side="right"))
+    return min(end, max(2 * wanted - filled, 0))

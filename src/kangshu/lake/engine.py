@@ -1,0 +1,133 @@
+"""DuckDB and the open files of one process, on one lake, within one bound of memory and threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import duckdb
+
+from kangshu.declarations import Dataset
+from kangshu.lake.filters import FilterCache
+from kangshu.lake.folder import lake_folder, temp_folder
+from kangshu.lake.model import Segment
+from kangshu.lake.reading import ReaderCache
+from kangshu.lake.schema import Shape, lake_shape, quoted
+
+_T = TypeVar("_T")
+_S = TypeVar("_S")
+
+
+class Engine:
+    """The lake of `home` for reading and computing; one for each process, used from any thread.
+
+    Every DuckDB connection shares `memory_mib` and `threads`, spills to the lake's own folder, and reads
+    and writes files nowhere else: SQL that comes from a region pack cannot leave the lake.
+    """
+
+    def __init__(self, home: Path, *, threads: int = 2, memory_mib: int = 512) -> None:
+        self.lake = lake_folder(home)
+        self.readers = ReaderCache()
+        self.filters = FilterCache()
+        self._threads = threads
+        self._memory_mib = memory_mib
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._workers = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="lake")
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a DuckDB connection for one thread; temporary tables end with it."""
+        with self._guard:
+            if self._database is None:
+                self._database = self._open()
+            connection = self._database.cursor()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def table_sql(self, *, dataset: Dataset, segments: Sequence[Segment]) -> str:
+        """Return a subquery with the live rows of `dataset` that lie in `segments`, for use after FROM.
+
+        It has our columns (`_file`, `_row`, `_person`, `_institution`, `_at`) and the fields that the present
+        edition declares, in its types. A field that an older edition lacked is NULL there, and so is an old
+        value that the present type cannot hold.
+        """
+        shapes: dict[Shape, list[Segment]] = {}
+        for segment in segments:
+            shapes.setdefault(segment.shape, []).append(segment)
+        columns = lake_shape(dataset)
+        parts = [self._part_sql(columns, shape, members) for shape, members in shapes.items()]
+        return f"({' UNION ALL '.join(parts) or _empty_sql(columns)})"
+
+    def each(self, work: Callable[[_S], _T], items: Iterable[_S]) -> list[_T]:
+        """Return `work` done on every item, in order, on the engine's threads."""
+        return list(self._workers.map(work, items))
+
+    def close(self) -> None:
+        """Close DuckDB and every file."""
+        self._workers.shutdown()
+        self.readers.close()
+        with self._guard:
+            if self._database:
+                self._database.close()
+                self._database = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(
+            ":memory:",
+            config={
+                "threads": self._threads,
+                "memory_limit": f"{self._memory_mib}MiB",
+                "temp_directory": str(temp_folder(self.lake)),
+                "allowed_directories": [str(self.lake)],
+                "enable_external_access": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+                "preserve_insertion_order": False,
+                "lock_configuration": True,
+            },
+        )
+
+    def _part_sql(self, columns: Shape, shape: Shape, segments: Sequence[Segment]) -> str:
+        present = dict(shape)
+        terms = ", ".join(_term(name, kind, present.get(name)) for name, kind in columns)
+        return f"SELECT {terms} FROM {self.files_sql(segments)}"
+
+    def files_sql(self, segments: Sequence[Segment]) -> str:
+        """Return a subquery with every column of `segments`, all of one shape, without superseded rows."""
+        paths = ", ".join(_literal(str(self.lake / segment.path)) for segment in segments)
+        dropped = sorted({file for segment in segments for file in segment.dropped})
+        # A file's rows lie in one run only, so what is dropped in one segment is dropped in all.
+        condition = f" WHERE _file NOT IN ({', '.join(map(str, dropped))})" if dropped else ""
+        return f"(SELECT * FROM read_parquet([{paths}]){condition})"
+
+
+def _term(name: str, kind: str, present: str | None) -> str:
+    if present == kind:
+        return quoted(name)
+    value = f"TRY_CAST({quoted(name)} AS {kind})" if present else f"CAST(NULL AS {kind})"
+    return f"{value} AS {quoted(name)}"
+
+
+def _empty_sql(columns: Shape) -> str:
+    return f"SELECT {', '.join(_term(name, kind, None) for name, kind in columns)} WHERE false"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,252 @@
+"""Find the rows of a few persons in Parquet files, reading only the row groups they are in.
+
+Each file is asked in two steps: first for the place of the rows (person, time, institution), then for
+the values of those that are on the page. Footers are parsed once and kept with the open file, within bounds.
+"""
+
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kangshu.kernel.periods import Period
+from kangshu.lake.errors import SegmentLostError, say
+from kangshu.lake.model import RowKey, Segment
+
+_KEYS = ["_at", "_file", "_row", "_institution"]
+_NOBODY = (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
+# A parsed footer takes about 14 times its size on disk (measured), an open file some more.
+_FOOTER_FACTOR = 14
+_READER_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRow:
+    """Where a row about a wanted person lies, and what the list needs to put it in order."""
+
+    segment: Segment
+    group: int
+    offset: int
+    person: int
+    institution: str
+    key: RowKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter:
+    """Which of a person's rows are wanted; nothing named means all."""
+
+    institutions: frozenset[str] | None = None
+    period: Period | None = None
+
+    def may_match(self, segment: Segment) -> bool:
+        """Tell whether a segment's span of time leaves the possibility of a match."""
+        if self.period is None:
+            return True
+        if segment.min_at is None or segment.max_at is None:
+            return False
+        return segment.min_at.date() < self.period.end and segment.max_at.date() >= self.period.start
+
+    def matches(self, *, institution: str, at: datetime | None) -> bool:
+        """Tell whether a row with these is wanted. What has no date is in no period."""
+        if self.institutions is not None and institution not in self.institutions:
+            return False
+        return self.period is None or (at is not None and at.date() in self.period)
+
+
+class _Reader:
+    """An open Parquet file with its footer, and the range of persons in each row group."""
+
+    def __init__(self, path: Path) -> None:
+        # Without a memory map: a fault of the disk must be an error here, not the end of the process.
+        self.file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        metadata = self.file.metadata
+        self.cost = metadata.serialized_size * _FOOTER_FACTOR + _READER_BYTES
+        self.columns = self.file.schema_arrow.names
+        place = self.columns.index("_person")
+        ranges = [_range_of(metadata.row_group(group), place) for group in range(metadata.num_row_groups)]
+        self.lows = np.array([low for low, _ in ranges], dtype=np.int64)
+        self.highs = np.array([high for _, high in ranges], dtype=np.int64)
+
+    def groups_with(self, persons: npt.NDArray[np.int64]) -> list[int]:
+        """Return the row groups whose range holds any of `persons` (ascending)."""
+        first = np.searchsorted(persons, self.lows, side="left")
+        last = np.searchsorted(persons, self.highs, side="right")
+        return np.flatnonzero(first < last).tolist()
+
+    def read(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Return the columns of the row groups, one below the other."""
+        return self.file.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+
+    def sizes(self, groups: Sequence[int]) -> list[int]:
+        """Return the number of rows in each of the row groups."""
+        return [self.file.metadata.row_group(group).num_rows for group in groups]
+
+    def close(self) -> None:
+        self.file.close(force=True)
+
+
+class ReaderCache:
+    """Open files with parsed footers; the longest unused are closed first.
+
+    A reader is lent to one borrower at a time: a Parquet reader is not for two threads.
+    """
+
+    def __init__(self, *, most_bytes: int = 128 << 20, most_files: int = 256) -> None:
+        self._most_bytes = most_bytes
+        self._most_files = most_files
+        self._bytes = 0
+        self._idle: OrderedDict[Path, _Reader] = OrderedDict()
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def borrow(self, lake: Path, segment: Segment) -> Iterator[_Reader]:
+        """Lend a reader on the segment.
+
+        Raises:
+            FileNotFoundError: the file is gone; the segment may have been compacted meanwhile.
+            SegmentLostError: the file is damaged.
+        """
+        path = lake / segment.path
+        reader = self._take(path)
+        try:
+            reader = reader or _Reader(path)
+            yield reader
+        except BaseException as error:
+            if reader:
+                reader.close()
+            if isinstance(error, pa.ArrowException | OSError) and not isinstance(error, FileNotFoundError):
+                raise SegmentLostError(say["lost"], place=segment.path) from error
+            raise
+        self._give_back(path, reader)
+
+    def close(self) -> None:
+        """Close every idle file."""
+        with self._guard:
+            readers = list(self._idle.values())
+            self._idle.clear()
+            self._bytes = 0
+        for reader in readers:
+            reader.close()
+
+    def _take(self, path: Path) -> _Reader | None:
+        with self._guard:
+            reader = self._idle.pop(path, None)
+            self._bytes -= reader.cost if reader else 0
+            return reader
+
+    def _give_back(self, path: Path, reader: _Reader) -> None:
+        surplus: list[_Reader] = []
+        with self._guard:
+            if path in self._idle:  # two had borrowed it at the same time
+                surplus.append(reader)
+            else:
+                self._idle[path] = reader
+                self._bytes += reader.cost
+            while self._bytes > self._most_bytes or len(self._idle) > self._most_files:
+                _, oldest = self._idle.popitem(last=False)
+                self._bytes -= oldest.cost
+                surplus.append(oldest)
+        for old in surplus:
+            old.close()
+
+
+def find_rows(
+    reader: _Reader, segment: Segment, *, persons: Sequence[int], wanted: RowFilter
+) -> list[FoundRow]:
+    """Return where the wanted rows about `persons` lie in the segment, leaving out superseded ones."""
+    sought = np.unique(np.array(persons, dtype=np.int64))
+    groups = reader.groups_with(sought)
+    if not groups:
+        return []
+    column = reader.read(groups, ["_person"])["_person"]
+    hits = _places_of(column, sought)
+    if not len(hits):
+        return []
+    starts = np.concatenate([[0], np.cumsum(reader.sizes(groups))])
+    slots = np.searchsorted(starts, hits, side="right") - 1
+    return _describe(reader, segment, wanted, groups=groups, slots=slots, offsets=hits - starts[slots])
+
+
+def read_values(reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the declared fields of `rows` (of this reader's segment), in the order of `rows`.
+
+    Fields stand in the order given; those of an older edition that are not in it follow.
+    """
+    names = {name for name in reader.columns if not name.startswith("_")}
+    columns = [name for name in order if name in names]
+    columns += [name for name in reader.columns if name in names and name not in columns]
+    groups = sorted({row.group for row in rows})
+    starts = dict(zip(groups, np.concatenate([[0], np.cumsum(reader.sizes(groups))]), strict=False))
+    table = reader.read(groups, columns)
+    places = pa.array([int(starts[row.group]) + row.offset for row in rows], pa.int64())
+    return table.select(columns).take(places).to_pylist()
+
+
+def by_segment(rows: Iterable[FoundRow]) -> list[list[FoundRow]]:
+    """Return `rows` in lists of one segment each."""
+    lists: dict[int, list[FoundRow]] = defaultdict(list)
+    for row in rows:
+        lists[row.segment.id].append(row)
+    return list(lists.values())
+
+
+def _range_of(group: Any, column: int) -> tuple[int, int]:
+    statistics = group.column(column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return _NOBODY
+    return statistics.min, statistics.max
+
+
+def _places_of(column: pa.ChunkedArray, sought: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    values = column.fill_null(_NOBODY[1]).to_numpy() if column.null_count else column.to_numpy()
+    marks = values == sought[0] if len(sought) == 1 else np.isin(values, sought)
+    return np.flatnonzero(marks)
+
+
+def _describe(
+    reader: _Reader,
+    segment: Segment,
+    wanted: RowFilter,
+    *,
+    groups: Sequence[int],
+    slots: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+) -> list[FoundRow]:
+    used = np.unique(slots)
+    near = [groups[slot] for slot in used]
+    starts = np.concatenate([[0], np.cumsum(reader.sizes(near))])
+    places = starts[np.searchsorted(used, slots)] + offsets
+    keys = reader.read(near, ["_person", *_KEYS]).take(pa.array(places, pa.int64())).to_pydict()
+    found: list[FoundRow] = []
+    dropped = set(segment.dropped)
+    for slot, offset, person, at, file, row, institution in zip(
+        slots.tolist(), offsets.tolist(), keys["_person"], *(keys[name] for name in _KEYS), strict=True
+    ):
+        if file in dropped or not wanted.matches(institution=institution, at=at):
+            continue
+        found.append(
+            FoundRow(
+                segment=segment,
+                group=groups[slot],
+                offset=offset,
+                person=person,
+                institution=institution,
+                key=RowKey(at=at, dataset=segment.dataset, file=file, row=row),
+            )
+        )
+    return found

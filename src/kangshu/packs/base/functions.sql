@@ -1,0 +1,125 @@
+-- Functions that rules may call: DuckDB macros, in plain SQL so that another engine can be taught them.
+-- A rule's predicate holds when it is NULL; a function given NULL answers NULL or false as it says.
+-- Scalar arguments are used once where that can be, because a macro is pasted in, not called.
+
+-- A real value, neither empty nor a mark of "none".
+CREATE OR REPLACE MACRO given(x) AS x IS NOT NULL AND x NOT IN ('', '-', '—');
+
+-- A cell with something in it, be it the mark of "none".
+CREATE OR REPLACE MACRO filled(x) AS x IS NOT NULL AND x <> '';
+
+-- An amount, 0 where none is stated; typed so that sums stay within 18 digits.
+CREATE OR REPLACE MACRO amount(x) AS coalesce(x, 0.00);
+
+-- A moment not after the file's receipt, a day allowed for clocks and zones. The lane sets the variable
+-- (SET VARIABLE received_at = TIMESTAMP '...'); where it is not set, nothing is known and the rule holds.
+CREATE OR REPLACE MACRO not_after_receipt(x) AS x <= getvariable('received_at')::TIMESTAMP + INTERVAL 1 DAY;
+
+-- A day as the number 20260305: days compare like numbers, and years between two days are a division.
+CREATE OR REPLACE MACRO day_number(x) AS year(x) * 10000 + month(x) * 100 + day(x);
+
+-- Completed years (周岁) from the day `a` to the day `b`. One born on 29 February is older on 1 March.
+CREATE OR REPLACE MACRO completed_years(a, b) AS (day_number(b) - day_number(a)) // 10000;
+
+-- Days from the day of `a` to the day of `b`.
+CREATE OR REPLACE MACRO days_between(a, b) AS b::DATE - a::DATE;
+
+-- The character in place 18 that the first 17 digits `n` of a resident number ask for (GB 11643, which is
+-- ISO 7064 MOD 11-2); '' for the 15 digits of an old number, which has none; NULL where the month or day is
+-- impossible or the length wrong. Digit k from the right is n//10^k - 10 (n//10^(k+1)), hence the sum of all
+-- digits times 2^k is n - 4 (sum of 2^k (n//10^k), k from 1): half the work of taking the digits apart.
+CREATE OR REPLACE MACRO resident_number_check(n) AS CASE
+    WHEN n // 100000 % 100 NOT BETWEEN 1 AND 12 OR n // 1000 % 100 NOT BETWEEN 1 AND 31 THEN NULL
+    WHEN n BETWEEN 10000000000000000 AND 99999999999999999 THEN
+        substr('10X98765432', ((2 * (n - 4 * (
+            2 * (n // 10) + 4 * (n // 100) + 8 * (n // 1000) + 16 * (n // 10000)
+            + 32 * (n // 100000) + 64 * (n // 1000000) + 128 * (n // 10000000)
+            + 256 * (n // 100000000) + 512 * (n // 1000000000) + 1024 * (n // 10000000000)
+            + 2048 * (n // 100000000000) + 4096 * (n // 1000000000000)
+            + 8192 * (n // 10000000000000) + 16384 * (n // 100000000000000)
+            + 32768 * (n // 1000000000000000) + 65536 * (n // 10000000000000000)
+        ))) % 11 + 1)::INTEGER, 1)
+    WHEN n BETWEEN 100000000000000 AND 999999999999999 THEN ''
+END;
+
+-- A resident number (居民身份证号码) of 18 places with the right check digit, or of 15 digits. NULL is none.
+-- The list of one makes the engine read the number once instead of once for every `n`.
+CREATE OR REPLACE MACRO resident_number_valid(x) AS coalesce(
+    list_transform([try_cast(substr(x, 1, 17) AS BIGINT)], lambda n: resident_number_check(n))[1]
+        = upper(substr(x, 18)),
+    false
+);
+
+-- The day of birth in a resident number, as a day_number; NULL for anything but 15 or 18 places.
+CREATE OR REPLACE MACRO resident_number_birth(x) AS CASE length(x)
+    WHEN 18 THEN try_cast(substr(x, 7, 8) AS INTEGER)
+    WHEN 15 THEN 19000000 + try_cast(substr(x, 7, 6) AS INTEGER)
+END;
+
+-- The sex in a resident number, '1' or '2': the last digit before the check is odd for men.
+CREATE OR REPLACE MACRO resident_number_sex(x) AS CASE length(x)
+    WHEN 18 THEN chr(50 - ascii(substr(x, 17, 1)) % 2)
+    WHEN 15 THEN chr(50 - ascii(substr(x, 15, 1)) % 2)
+END;
+
+-- The same, agreeing: NULL where the number, the day or the sex says nothing.
+CREATE OR REPLACE MACRO agrees_with_birth(x, born) AS resident_number_birth(x) = day_number(born);
+CREATE OR REPLACE MACRO agrees_with_sex(x, sex) AS
+    CASE WHEN sex IN ('1', '2') THEN resident_number_sex(x) = sex END;
+
+-- Six digits.
+CREATE OR REPLACE MACRO is_postcode(x) AS regexp_full_match(x, '\d{6}');
+
+-- The shape of a diagnosis code in Chinese use: I63.900, I63.900x007, I64.x00, A17.000+G01*.
+CREATE OR REPLACE MACRO is_icd10(x) AS
+    regexp_full_match(x, '[A-Z]\d{2}(\.[\dx]\d{2}(x\d{3})?)?(\+[A-Z]\d{2}\.?\d?\*)?');
+
+-- The shape of a procedure code: 36.0700, 36.0700x004, 74.1x01, 17.912A0 (the insurance edition's own).
+CREATE OR REPLACE MACRO is_icd9cm3(x) AS
+    regexp_full_match(x, '\d{2}\.\d[\dx](\d{2}(\d|[A-Z]\d|x\d{3,4})?)?');
+
+-- The entries of a list that have a value.
+CREATE OR REPLACE MACRO given_entries(xs) AS list_filter(xs, lambda x: given(x));
+
+-- Whether an entry of the list of codes begins with `start`; false for no list.
+CREATE OR REPLACE MACRO any_begins(codes, start) AS
+    coalesce(len(list_filter(codes, lambda c: starts_with(c, start))) > 0, false);
+
+-- External causes (V01-Y98), tumours (C00-D48), injuries and poisonings (S00-T98), perinatal (P00-P96).
+CREATE OR REPLACE MACRO is_external_cause(code) AS substr(code, 1, 1) IN ('V', 'W', 'X', 'Y');
+CREATE OR REPLACE MACRO is_tumour(code) AS code >= 'C00' AND code < 'D49';
+CREATE OR REPLACE MACRO is_injury(code) AS code >= 'S00' AND code < 'U';
+CREATE OR REPLACE MACRO is_perinatal(code) AS code >= 'P00' AND code < 'P97';
+
+-- Diagnoses of one sex only: breast and female organs, pregnancy; male organs.
+CREATE OR REPLACE MACRO is_female_diagnosis(code) AS
+    (code >= 'C51' AND code < 'C59') OR (code >= 'N70' AND code < 'N99') OR (code >= 'O00' AND code < 'P');
+CREATE OR REPLACE MACRO is_male_diagnosis(code) AS
+    (code >= 'C60' AND code < 'C64') OR (code >= 'N40' AND code < 'N52');
+
+-- The outcome of delivery with a live child, which asks for a birth weight (Z37.0, .2, .3, .5, .6).
+CREATE OR REPLACE MACRO is_live_birth(code) AS
+    substr(code, 1, 5) IN ('Z37.0', 'Z37.2', 'Z37.3', 'Z37.5', 'Z37.6');
+
+-- Interventional treatment (介入治疗): vessels and heart through a catheter.
+CREATE OR REPLACE MACRO is_intervention(code) AS contains(
+    '00.55 00.60 00.61 00.62 00.63 00.64 00.65 00.66 35.52 35.96 35.97 36.06 36.07 36.09 37.34 38.84 '
+    || '39.50 39.71 39.72 39.73 39.74 39.75 39.76 39.77 39.78 39.79 39.90 ',
+    substr(code, 1, 5) || ' '
+);
+
+-- Surgery (手术): chapters 01-86 of ICD-9-CM-3 without interventions and without the subcategories that are
+-- diagnostic or are treatment short of surgery. The edition's own column "类别" decides where it is loaded;
+-- this is the coarse form, which asks for too little rather than too much.
+CREATE OR REPLACE MACRO is_surgery(code) AS
+    code >= '01' AND code < '87' AND NOT is_intervention(code) AND NOT contains(
+        '01.1 03.3 03.8 03.9 04.1 04.8 05.1 05.3 06.1 07.1 08.1 08.9 09.1 09.4 10.2 10.9 11.2 12.2 12.9 14.1 '
+        || '15.0 16.2 17.9 18.1 20.3 20.7 21.0 21.2 22.0 22.1 23.0 23.2 23.3 23.4 23.7 24.1 24.7 25.0 26.1 '
+        || '27.2 28.1 29.1 31.4 31.9 33.2 34.2 34.9 37.2 37.6 38.2 38.9 39.6 39.9 40.1 41.0 41.1 41.3 41.9 '
+        || '42.2 44.1 45.1 45.2 48.2 49.2 50.1 50.9 51.1 51.9 52.1 52.9 54.2 54.9 55.2 55.9 56.3 57.3 57.9 '
+        || '58.2 59.2 59.9 60.1 60.9 61.1 61.9 62.1 62.9 63.0 64.1 65.1 66.1 67.1 68.1 69.0 69.5 69.6 69.7 '
+        || '69.9 70.2 71.1 72.0 72.2 72.3 72.4 72.5 72.6 72.7 72.8 72.9 73.0 73.1 73.2 73.3 73.4 73.5 73.8 '
+        || '73.9 75.0 75.1 75.2 75.3 75.4 75.7 75.8 76.1 78.8 79.0 79.7 80.3 81.9 82.9 83.2 83.9 84.4 85.1 '
+        || '85.9 86.0 86.1 ',
+        substr(code, 1, 4) || ' '
+    );

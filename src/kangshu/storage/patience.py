@@ -1,0 +1,27 @@
+"""How long to wait before the next attempt, and what to write down about the last one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from kangshu.kernel.errors import KangshuError
+
+_LONGEST = timedelta(hours=1)
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Return the pause after so many failed attempts: 2, 4, 8 ... seconds, at most an hour.
+
+    >>> pause_after(3).total_seconds()
+    8.0
+    """
+    return min(timedelta(seconds=2 ** min(attempts, 12)), _LONGEST)
+
+
+def describe(error: BaseException) -> str:
+    """Return what may be kept about a failure: its class, and its sentence only where that is ours.
+
+    Messages of foreign exceptions quote values, and those may be somebody's.
+    """
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, KangshuError) else name
