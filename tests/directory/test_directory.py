@@ -37,15 +37,39 @@ DIVISIONS = [
     {"division_code": "990200", "name": "海宁市", "parent_code": "990000", "level": 2},
 ]
 INSTITUTIONS = [
-    {"institution_code": "CITY", "name": "海康市第一人民医院", "short_name": "市一院", "division_code": "990102",
-     "type": "A100", "level": "3", "opened_on": date(1958, 10, 1), "beds": 1200, "staff": 2100},
+    {
+        "institution_code": "CITY",
+        "name": "海康市第一人民医院",
+        "short_name": "市一院",
+        "division_code": "990102",
+        "type": "A100",
+        "level": "3",
+        "opened_on": date(1958, 10, 1),
+        "beds": 1200,
+        "staff": 2100,
+    },
     {"institution_code": "TOWN", "name": "一号镇卫生院", "division_code": "990102001", "type": "C210"},
-    {"institution_code": "CLINIC", "name": "一号镇甲村卫生室", "division_code": "990102001200", "type": "D600"},
-    {"institution_code": "OTHERCLINIC", "name": "二号镇乙村卫生室", "division_code": "990102002201", "type": "D600"},
+    {
+        "institution_code": "CLINIC",
+        "name": "一号镇甲村卫生室",
+        "division_code": "990102001200",
+        "type": "D600",
+    },
+    {
+        "institution_code": "OTHERCLINIC",
+        "name": "二号镇乙村卫生室",
+        "division_code": "990102002201",
+        "type": "D600",
+    },
     {"institution_code": "OTHER", "name": "海宁市人民医院", "division_code": "990200", "type": "A100"},
-    {"institution_code": "CENTRE", "name": "海东省卫生健康信息中心", "division_code": "990000", "type": "P918"},
+    {
+        "institution_code": "CENTRE",
+        "name": "海东省卫生健康信息中心",
+        "division_code": "990000",
+        "type": "P918",
+    },
     {"institution_code": "NOWHERE", "name": "某诊所", "division_code": "000000", "type": "D213"},
-]  # fmt: skip
+]
 
 
 @pytest.fixture

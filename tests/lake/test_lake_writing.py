@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -200,17 +202,30 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_file(
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
-def test_a_file_system_that_really_is_full_is_a_clear_error(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(writing, "_SORTED_BYTES", 0)
-    path = new_segment_path(home=home, dataset="visit")
-    path.parents[2].joinpath("incoming", path.name)
-    monkeypatch.setattr(writing, "incoming_path", lambda _: Path("/dev/full"))
-    monkeypatch.setattr(writing.os, "open", lambda *_, **__: os.dup(0))
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+def test_a_write_that_the_system_refuses_midway_is_a_clear_error_and_leaves_no_file(home: Path):
+    program = f"""
+import resource, sys
+from pathlib import Path
+sys.path[:0] = {sys.path!r}
+from lake_samples import VISIT, make_rows, rows_table
+from kangshu.lake import LakeFullError, SegmentWriter, lake_schema, new_segment_path, writing
+writing._SORTED_BYTES = 0
+table = rows_table(make_rows(40_000), file=1, institution="H1")
+path = new_segment_path(home=Path({str(home)!r}), dataset="visit")
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    with SegmentWriter(path, lake_schema(VISIT)) as writer:
+        for _ in range(20):
+            writer.write(table)
+except LakeFullError as error:
+    sys.exit(f"{{error.place}}: {{error.text.en}}")
+"""
 
-    with SegmentWriter(path, SCHEMA) as writer, pytest.raises(LakeFullError):
-        for _ in range(40):
-            writer.write(rows_table(make_rows(40_000), file=1, institution="H1"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert "disk is full" in done.stderr
+    assert "segments/visit/" in done.stderr
+    assert left_in(home) == []
 
 
 @given(st.sets(st.integers(min_value=1, max_value=2**63 - 2), min_size=1, max_size=200))

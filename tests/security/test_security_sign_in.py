@@ -209,6 +209,29 @@ def test_a_second_factor_counts_from_its_confirmation_on_and_each_code_once(
     on_connection(scenario)
 
 
+def test_starting_another_enrolment_does_not_switch_the_present_factor_off(
+    on_connection: Scenario, keys: Keys
+):
+    async def scenario(connection: Connection) -> None:
+        await _account(connection)
+        old, new = [
+            await operations.enrol_second_factor(connection, keys=keys, name="li.wei", random=os.urandom)
+            for _ in range(2)
+        ]
+        confirm = {"keys": keys, "name": "li.wei", "now": NOW}
+        with pytest.raises(SignInRefusedError):
+            await operations.confirm_second_factor(connection, otp=TOTP(old.secret).at(NOW), **confirm)
+        await operations.confirm_second_factor(connection, otp=TOTP(new.secret).at(NOW), **confirm)
+        third = await operations.enrol_second_factor(connection, keys=keys, name="li.wei", random=os.urandom)
+
+        later = NOW + MINUTE
+        await _is_refused(connection, keys, now=later)
+        await _is_refused(connection, keys, otp=TOTP(third.secret).at(later), now=later)
+        assert await _enter(connection, keys, otp=TOTP(new.secret).at(later), now=later)
+
+    on_connection(scenario)
+
+
 def test_nothing_enrolled_is_nothing_to_confirm(on_connection: Scenario, keys: Keys):
     async def scenario(connection: Connection) -> None:
         await _account(connection)

@@ -28,4 +28,5 @@ async def merge_segments(platform: Platform) -> None:
 
 async def sweep(platform: Platform) -> None:
     """Remove lake files that dead processes left and no manifest names."""
-    await lake.sweep_orphans(platform.database, platform.engine)
+    async with platform.database.transaction() as connection:
+        await lake.sweep_orphans(platform.home, connection, now=platform.clock.now())

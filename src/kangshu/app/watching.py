@@ -27,7 +27,7 @@ async def watch(platform: Platform, folder: Path) -> None:
         for path in await asyncio.to_thread(_whole_files, folder):
             try:
                 await _take(platform, folder, path)
-            except Exception:  # noqa: BLE001 - one bad moment must not end the watch; the file stays and is tried again
+            except Exception:
                 log.exception("watched file failed")
         await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -41,9 +41,14 @@ def _check_dataset(engine: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
 
 
 def _bind(engine: duckdb.DuckDBPyConnection, dataset: Dataset, rules: list[Rule]) -> None:
-    if rules:
-        predicates = ", ".join(f"({rule.sql})::BOOLEAN" for rule in rules)
-        engine.execute(f'SELECT {predicates} FROM "{dataset.name}"')
+    if not rules:
+        return
+    predicates = ", ".join(f"({rule.sql})" for rule in rules)
+    types = engine.execute(f'DESCRIBE SELECT {predicates} FROM "{dataset.name}"').fetchall()
+    for rule, described in zip(rules, types, strict=True):
+        if described[1] != "BOOLEAN":
+            text = say("rule_type", type=described[1])
+            raise DeclarationError(text, path=Path(dataset.path), line=rule.line)
 
 
 def _bind_one(engine: duckdb.DuckDBPyConnection, dataset: Dataset, rule: Rule) -> None:

@@ -134,10 +134,10 @@ def _read_field(table: Table, *, codes: Mapping[str, CodeTable]) -> Field:
         note=table.text("note", default=""),
         line=table.line,
     )
+    table.refuse_unknown()
     if field.value_set and field.value_set not in codes:
         raise table.wrong("value_set", say("unknown_value_set", name=field.value_set))
     _check_shape(table, field)
-    table.refuse_unknown()
     return field
 
 
@@ -167,9 +167,9 @@ def _read_rule(table: Table, *, known: set[str]) -> Rule:
         source=table.string("source", default=""),
         line=table.line_of("sql"),
     )
+    table.refuse_unknown()
     if bool(rule.sql) == bool(rule.unique):
         raise table.wrong("id", say("rule_needs"))
-    table.refuse_unknown()
     return rule
 
 

@@ -46,7 +46,7 @@ class Table:
         """Return a string; without a default it must be there and not be empty."""
         value = self._value(key, _ABSENT if default is None else default)
         if not isinstance(value, str) or (default is None and not value.strip()):
-            raise self.wrong(key, say("wrong_type", key=key, expected="a string", expected_zh="文字"))
+            raise self.wrong(key, say("wrong_type", key=key, expected="文字", expected_en="a string"))
         return value
 
     def optional_string(self, key: str) -> str | None:
@@ -62,14 +62,14 @@ class Table:
         """Return a whole number or nothing."""
         value = self._value(key, None)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise self.wrong(key, say("wrong_type", key=key, expected="a whole number", expected_zh="整数"))
+            raise self.wrong(key, say("wrong_type", key=key, expected="整数", expected_en="a whole number"))
         return value
 
     def optional_number(self, key: str) -> float | None:
         """Return a number or nothing."""
         value = self._value(key, None)
         if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise self.wrong(key, say("wrong_type", key=key, expected="a number", expected_zh="数值"))
+            raise self.wrong(key, say("wrong_type", key=key, expected="数值", expected_en="a number"))
         return value
 
     def flag(self, key: str, *, default: bool = False) -> bool:
@@ -77,7 +77,7 @@ class Table:
         value = self._value(key, default)
         if not isinstance(value, bool):
             raise self.wrong(
-                key, say("wrong_type", key=key, expected="true or false", expected_zh="true 或 false")
+                key, say("wrong_type", key=key, expected="true 或 false", expected_en="true or false")
             )
         return value
 
@@ -85,7 +85,7 @@ class Table:
         """Return a date, which must be there."""
         value = self._value(key, _ABSENT)
         if type(value) is not date:
-            raise self.wrong(key, say("wrong_type", key=key, expected="a date", expected_zh="日期"))
+            raise self.wrong(key, say("wrong_type", key=key, expected="日期", expected_en="a date"))
         return value
 
     def strings(self, key: str) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class Table:
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(one, str) for one in cast(list[Any], value)):
             raise self.wrong(
-                key, say("wrong_type", key=key, expected="a list of strings", expected_zh="文字列表")
+                key, say("wrong_type", key=key, expected="文字列表", expected_en="a list of strings")
             )
         return tuple(cast(list[str], value))
 

@@ -26,7 +26,7 @@ identifier or person, go one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ _RESIDENT = int(IdentifierKind.RESIDENT_NUMBER)
 
 
 def newcomer(number: Any) -> Any:
-    """Return the stand-in for the id of the `number`-th new person; applied twice it gives back its argument."""
+    """Return the stand-in for the id of new person `number`; applied twice it gives back its argument."""
     return -2 - number
 
 
@@ -67,30 +67,38 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Identifiers:
-    """The claims' identifiers: entry i belongs to claim `claim[i]`. `digest` has 16 bytes (`V16`)."""
+    """The claims' identifiers: each entry says that claim `claim` tells the identifier in `slot`.
+
+    `digests` are the different identifiers of all claims, 16 bytes each (`V16`); slots number them.
+    """
 
     claim: Ints
     kind: Ints
-    digest: npt.NDArray[np.void]
+    slot: Ints
+    digests: npt.NDArray[np.void]
 
-    def take(self, rows: Ints | Flags) -> Identifiers:
-        return Identifiers(claim=self.claim[rows], kind=self.kind[rows], digest=self.digest[rows])
+    def take(self, entries: Ints | Flags) -> Identifiers:
+        return replace(self, claim=self.claim[entries], kind=self.kind[entries], slot=self.slot[entries])
 
-    def __len__(self) -> int:
-        return len(self.claim)
+    def of_claims(self, rows: Ints) -> Identifiers:
+        """Return the entries of these claims, which are numbered anew in the order of `rows`."""
+        place = np.full(int(max(rows.max(initial=-1), self.claim.max(initial=-1))) + 1, -1)
+        place[rows] = np.arange(len(rows))
+        chosen = self.take(place[self.claim] >= 0)
+        return replace(chosen, claim=place[chosen.claim])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holders:
-    """Who holds the identifiers: `person` is holder number `variant` of entry `identifier` of `Identifiers`."""
+    """Who holds which identifier: `person` is holder number `variant` of the identifier in `slot`."""
 
-    identifier: Ints
+    slot: Ints
     variant: Ints
     person: Ints
     disputed: Flags
 
-    def take(self, rows: Ints | Flags) -> Holders:
-        return Holders(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+    def take(self, entries: Ints | Flags) -> Holders:
+        return Holders(**{name: getattr(self, name)[entries] for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +129,13 @@ class Decisions:
     newcomers: list[tuple[Ints, ...]] = field(default_factory=list[tuple[Ints, ...]])
     """claims of the name, the sex and the phone, birth, resident"""
     holdings: list[tuple[Ints, ...]] = field(default_factory=list[tuple[Ints, ...]])
-    """identifier, variant, person, disputed"""
+    """entry of the identifiers, variant, person, disputed"""
     changes: list[tuple[Ints, ...]] = field(default_factory=list[tuple[Ints, ...]])
     """person, seen, claims of the name, the sex and the phone, birth, resident (0: as it was)"""
     settlements: list[tuple[Ints, ...]] = field(default_factory=list[tuple[Ints, ...]])
-    """identifier, variant: no longer disputed"""
+    """entry, variant: no longer disputed"""
     reviews: list[tuple[Ints, ...]] = field(default_factory=list[tuple[Ints, ...]])
-    """identifier, person, other person, reason"""
+    """entry, person, other person, reason"""
 
     @property
     def anything_to_store(self) -> bool:
@@ -138,7 +146,7 @@ class Decisions:
 
 
 def agreement(claims: Evidence, persons: Persons, *, of: Ints | Flags, at: Ints) -> Ints:
-    """Return how claims `of` agree with the persons at rows `at`: 2, 1, 0 (rule 1), or -1 for contradiction."""
+    """Return how far claims `of` agree with the persons at rows `at` (rule 1): 2, 1, 0; -1 contradicts."""
     name, other_name = claims.name[of], persons.name[at]
     birth, other_birth = claims.birth[of], persons.birth[at]
     names = (name != 0) & (other_name != 0)
@@ -148,31 +156,50 @@ def agreement(claims: Evidence, persons: Persons, *, of: Ints | Flags, at: Ints)
 
 
 def settle(
-    claims: Evidence, named: Flags, identifiers: Identifiers, holders: Holders, persons: Persons
+    claims: Evidence,
+    *,
+    named: Flags,
+    phoned: Flags,
+    identifiers: Identifiers,
+    holders: Holders,
+    persons: Persons,
 ) -> tuple[Ints, Flags]:
     """Return the person of each settled claim (else `NOBODY`), and which claims may yet be by their names.
 
     `identifiers` are the weakest ones of the claims for which they decide. The names' digests are dear and
     mostly not needed, as birth dates agree: where `claims.name` is 0 although the claim is `named`, the
-    name counts as not looked at, and the claim is settled only by its birth date.
+    name counts as not looked at, and the claim is settled only by its birth date. Of phones it is enough
+    to know which claims have one (`phoned`).
     """
     size = len(claims.name)
     person = np.full(size, NOBODY, dtype=np.int64)
     hopeful = np.zeros(size, dtype=np.bool_)
-    alone = np.bincount(holders.identifier, minlength=len(identifiers))[holders.identifier] == 1
-    rows, holder = identifiers.claim[holders.identifier[alone]], holders.person[alone]
+    only = _only_holders(identifiers, holders)
+    entries = np.flatnonzero(only[identifiers.slot] != NOBODY)
+    rows, holder = identifiers.claim[entries], only[identifiers.slot[entries]]
     at = persons.rows(holder)
     number = claims.resident[rows]
     fits = (number == 0) | (number == persons.resident[at])
     fits &= ~named[rows] | (persons.name[at] != 0)
     fits &= (claims.birth[rows] == UNKNOWN_DAY) | (persons.birth[at] != UNKNOWN_DAY)
     fits &= (claims.sex[rows] == 0) | persons.has_sex[at]
-    fits &= (claims.phone[rows] == 0) | persons.has_phone[at]
+    fits &= ~phoned[rows] | persons.has_phone[at]
     unread = named[rows] & (claims.name[rows] == 0)
     agrees = agreement(claims, persons, of=rows, at=at) >= np.where(unread, 1, 0)
     person[rows[fits & agrees]] = holder[fits & agrees]
     hopeful[rows[fits & ~agrees & unread]] = True
     return person, hopeful
+
+
+def overused(identifiers: Identifiers, holders: Holders, *, limit: int) -> Flags:
+    """Return which slots hold an identifier that says nothing: more than `limit` holders and claims have it.
+
+    Such are numbers that a program fills in where none is known. Beyond the limit they would also make
+    the comparison of everybody with everybody.
+    """
+    size = len(identifiers.digests)
+    claims = np.bincount(identifiers.slot, minlength=size)
+    return (claims > 0) & (claims + np.bincount(holders.slot, minlength=size) > limit)
 
 
 def decide(claims: Evidence, identifiers: Identifiers, holders: Holders, persons: Persons) -> Decisions:
@@ -190,15 +217,32 @@ def decide(claims: Evidence, identifiers: Identifiers, holders: Holders, persons
 
 def _entangled(size: int, identifiers: Identifiers, holders: Holders, persons: Persons) -> Flags:
     """Return which claims share an identifier, or a holder of one, with another claim."""
-    # The first half tells digests apart well enough: a chance meeting only costs the fast way.
-    first, _ = halves(identifiers.digest)
-    _, group, count = np.unique(first, return_inverse=True, return_counts=True)
-    shared = np.bincount(identifiers.claim, weights=count[group] > 1, minlength=size) > 0
+    told = np.bincount(identifiers.slot, minlength=len(identifiers.digests))
+    shared = np.bincount(identifiers.claim, weights=told[identifiers.slot] > 1, minlength=size) > 0
 
+    claim, holder = _pairs(identifiers, holders)
     width = max(len(persons.person), 1)
-    pairs = np.unique(identifiers.claim[holders.identifier] * width + persons.rows(holders.person))
+    pairs = np.unique(claim * width + persons.rows(holder))
     crowded = np.bincount(pairs % width, minlength=width)[pairs % width] > 1
     return shared | (np.bincount(pairs // width, weights=crowded, minlength=size) > 0)
+
+
+def _pairs(identifiers: Identifiers, holders: Holders) -> tuple[Ints, Ints]:
+    """Return claim and person for each identifier of a claim and each of its holders."""
+    order = np.argsort(holders.slot, kind="stable")
+    slots = np.arange(len(identifiers.digests) + 1)
+    bounds = np.searchsorted(holders.slot[order], slots)
+    count = (bounds[1:] - bounds[:-1])[identifiers.slot]
+    start = np.repeat(bounds[identifiers.slot] - (np.cumsum(count) - count), count)
+    return np.repeat(identifiers.claim, count), holders.person[order][start + np.arange(len(start))]
+
+
+def _only_holders(identifiers: Identifiers, holders: Holders) -> Ints:
+    """Return for each slot the person that alone holds it, else `NOBODY`."""
+    only = np.full(len(identifiers.digests), NOBODY, dtype=np.int64)
+    only[holders.slot] = holders.person
+    only[np.bincount(holders.slot, minlength=len(only)) > 1] = NOBODY
+    return only
 
 
 def _simple(
@@ -208,12 +252,12 @@ def _simple(
     size = len(alone)
     least, most = _person_range(size, identifiers, holders)
     fresh = np.flatnonzero(alone & (most == NOBODY))
-    several = np.bincount(holders.identifier, minlength=len(identifiers)) > 1
-    contested = np.bincount(identifiers.claim, weights=several, minlength=size) > 0
+    several = np.bincount(holders.slot, minlength=len(identifiers.digests)) > 1
+    contested = np.bincount(identifiers.claim, weights=several[identifiers.slot], minlength=size) > 0
     joined = np.flatnonzero(alone & (least == most) & ~contested)
     at = persons.rows(least[joined])
     number, owned = claims.resident[joined], persons.resident[at]
-    known = _has_held_number(size, identifiers, holders)[joined]
+    known = _tells_held_number(size, identifiers, holders)[joined]
     good = agreement(claims, persons, of=joined, at=at) >= 0
     good &= (number == 0) | (number == owned) | (~known & (owned == 0))
     # A dispute about the birth date, to be settled or to be noted (rule 5).
@@ -221,12 +265,15 @@ def _simple(
     return fresh, joined[good]
 
 
-def _has_held_number(size: int, identifiers: Identifiers, holders: Holders) -> Flags:
+def _tells_held_number(size: int, identifiers: Identifiers, holders: Holders) -> Flags:
     """Return which claims tell a resident number that somebody holds."""
-    numbers = holders.identifier[identifiers.kind[holders.identifier] == _RESIDENT]
-    held = np.zeros(size, dtype=np.bool_)
-    held[identifiers.claim[numbers]] = True
-    return held
+    held = _held(identifiers, holders) & (identifiers.kind == _RESIDENT)
+    return np.bincount(identifiers.claim, weights=held, minlength=size) > 0
+
+
+def _held(identifiers: Identifiers, holders: Holders) -> Flags:
+    """Return for each entry whether somebody holds the identifier."""
+    return (np.bincount(holders.slot, minlength=len(identifiers.digests)) > 0)[identifiers.slot]
 
 
 def _person_range(size: int, identifiers: Identifiers, holders: Holders) -> tuple[Ints, Ints]:
@@ -234,11 +281,11 @@ def _person_range(size: int, identifiers: Identifiers, holders: Holders) -> tupl
 
     Claims without any have `NOBODY` as the greatest.
     """
-    claim = identifiers.claim[holders.identifier]
+    claim, holder = _pairs(identifiers, holders)
     least = np.full(size, np.iinfo(np.int64).max)
     most = np.full(size, NOBODY, dtype=np.int64)
-    np.minimum.at(least, claim, holders.person)
-    np.maximum.at(most, claim, holders.person)
+    np.minimum.at(least, claim, holder)
+    np.maximum.at(most, claim, holder)
     return least, most
 
 
@@ -295,8 +342,7 @@ def _join(
 
     chosen = np.zeros(len(claims.name), dtype=np.bool_)
     chosen[rows] = True
-    unheld = np.bincount(holders.identifier, minlength=len(identifiers)) == 0
-    mine = np.flatnonzero(chosen[identifiers.claim] & unheld)
+    mine = np.flatnonzero(chosen[identifiers.claim] & ~_held(identifiers, holders))
     disputes = np.zeros(len(claims.name), dtype=np.bool_)
     disputes[rows] = disputed
     claim = identifiers.claim[mine]
@@ -348,8 +394,9 @@ class _Claim:
     resident: int
     sex: int
     phone: int
-    identifiers: list[tuple[int, bytes, int]] = field(default_factory=list[tuple[int, bytes, int]])
-    """kind, digest, place among the identifiers; strongest first"""
+    identifiers: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    """kind, slot, entry of the identifiers; strongest first"""
+    digests: list[bytes] = field(default_factory=list[bytes])
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -362,7 +409,7 @@ class _Claim:
             unfit,
             -len(kinds),
             -known,
-            [digest for _, digest, _ in self.identifiers],
+            self.digests,
             self.name,
             self.birth,
             -self.sex,
@@ -385,7 +432,7 @@ class _OneByOne:
         self._identifiers = identifiers
         self._decisions = decisions
         self._persons: dict[int, _Person] = {}
-        self._holders: dict[bytes, list[_Holder]] = {}
+        self._holders: dict[int, list[_Holder]] = {}
         self._known_holders = holders
         self._known_persons = persons
         self._first_newcomer = sum(len(rows[0]) for rows in decisions.newcomers)
@@ -417,36 +464,24 @@ class _OneByOne:
             )
             for row in rows
         }
+        identifiers = self._identifiers
         chosen = np.zeros(len(claims.name), dtype=np.bool_)
         chosen[rows] = True
-        mine = np.flatnonzero(chosen[self._identifiers.claim])
-        places = mine[np.argsort(self._identifiers.kind[mine], kind="stable")]
-        digests = self._identifiers.digest
-        for place, claim, kind in zip(
-            places.tolist(),
-            self._identifiers.claim[places].tolist(),
-            self._identifiers.kind[places].tolist(),
-            strict=True,
-        ):
-            loaded[claim].identifiers.append((kind, digests[place].tobytes(), place))
-        self._load_holders(chosen)
+        mine = np.flatnonzero(chosen[identifiers.claim])
+        for entry in mine[np.argsort(identifiers.kind[mine], kind="stable")].tolist():
+            slot, claim = int(identifiers.slot[entry]), loaded[int(identifiers.claim[entry])]
+            claim.identifiers.append((int(identifiers.kind[entry]), slot, entry))
+            claim.digests.append(identifiers.digests[slot].tobytes())
+        self._load_holders(identifiers.slot[mine])
         return list(loaded.values())
 
-    def _load_holders(self, chosen: Flags) -> None:
-        held, identifiers = self._known_holders, self._identifiers
-        hits = np.flatnonzero(chosen[identifiers.claim[held.identifier]])
-        hits = hits[np.argsort(held.variant[hits], kind="stable")]
-        seen: set[tuple[bytes, int]] = set()
-        for hit in hits.tolist():
-            digest = identifiers.digest[held.identifier[hit]].tobytes()
-            variant = int(held.variant[hit])
-            if (digest, variant) in seen:  # two claims asked for the same identifier
-                continue
-            seen.add((digest, variant))
+    def _load_holders(self, slots: Ints) -> None:
+        held = self._known_holders
+        hits = np.flatnonzero(np.isin(held.slot, slots))
+        for hit in hits[np.argsort(held.variant[hits], kind="stable")].tolist():
             person = self._load_person(int(held.person[hit]))
-            self._holders.setdefault(digest, []).append(
-                _Holder(person=person, disputed=bool(held.disputed[hit]))
-            )
+            holder = _Holder(person=person, disputed=bool(held.disputed[hit]))
+            self._holders.setdefault(int(held.slot[hit]), []).append(holder)
 
     def _load_person(self, person: int) -> _Person:
         if person not in self._persons:
@@ -464,9 +499,9 @@ class _OneByOne:
         return self._persons[person]
 
     def _find(self, claim: _Claim) -> _Person | None:
-        for kind, digest, _ in claim.identifiers:
+        for kind, slot, _ in claim.identifiers:
             best, best_score = None, -1
-            for holder in self._holders.get(digest, ()):
+            for holder in self._holders.get(slot, ()):
                 person = holder.person
                 if kind != _RESIDENT and claim.resident and person.resident not in (0, claim.resident):
                     continue
@@ -506,28 +541,28 @@ class _OneByOne:
     def _settle(self, person: _Person, claim: _Claim) -> None:
         if person.birth != claim.birth:
             person.birth, person.changed = claim.birth, True
-        _, digest, place = claim.identifiers[0]
-        for variant, holder in enumerate(self._holders.get(digest, ())):
+        _, slot, entry = claim.identifiers[0]
+        for variant, holder in enumerate(self._holders.get(slot, ())):
             if holder.person is person:
                 holder.disputed = False
                 person.resident, person.changed = claim.resident, True
-                self._settlements.append((place, variant))
+                self._settlements.append((entry, variant))
 
     def _hold(self, person: _Person, claim: _Claim) -> None:
         """Make the person a holder of all identifiers of the claim; note whom that concerns."""
         noted: set[int] = set()
-        for kind, digest, place in claim.identifiers:
-            holders = self._holders.setdefault(digest, [])
+        for kind, slot, entry in claim.identifiers:
+            holders = self._holders.setdefault(slot, [])
             if any(holder.person is person for holder in holders):
                 continue
             disputed = kind == _RESIDENT and person.birth not in (UNKNOWN_DAY, claim.number_birth)
             if kind == _RESIDENT and not disputed and not person.resident:
                 person.resident, person.changed = claim.resident, True
-            self._holdings.append((place, len(holders), person.id, disputed))
+            self._holdings.append((entry, len(holders), person.id, disputed))
             if holders and holders[0].person.id not in noted:
                 other = holders[0].person
                 noted.add(other.id)
-                self._reviews.append((place, person.id, other.id, int(_reason(claim, other))))
+                self._reviews.append((entry, person.id, other.id, int(_reason(claim, other))))
             holders.append(_Holder(person=person, disputed=disputed))
 
     def _report(self) -> None:
@@ -555,7 +590,7 @@ def _agreement(claim: _Claim, person: _Person) -> int:
 
 
 def _reason(claim: _Claim, other: _Person) -> ReviewReason:
-    """Say why two persons hold one identifier: the claim contradicts the other, or could as well be the other's."""
+    """Say why two persons hold one identifier: the claim contradicts the other, or could be the other's too."""
     rival = claim.resident and other.resident not in (0, claim.resident)
     if rival or _agreement(claim, other) < 0:
         return ReviewReason.CONTRADICTION

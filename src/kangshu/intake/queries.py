@@ -42,6 +42,29 @@ class StandingCount:
     last_arrival: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class SenderCount:
+    """What one institution sent in a span of time, and when its last file ever arrived."""
+
+    institution: str
+    files: int
+    rows: int
+    accepted: int
+    rejected: int
+    last_arrival: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCount:
+    """What stands of one data set, from how many institutions."""
+
+    dataset: str
+    institutions: int
+    files: int
+    accepted: int
+    rejected: int
+
+
 async def get_receipt(
     connection: Connection, *, receipt_id: int, institutions: Sequence[str] | None = None
 ) -> Receipt:
@@ -62,12 +85,23 @@ async def list_receipts(
     institutions: Sequence[str] | None = None,
     dataset: str | None = None,
     state: str | None = None,
+    day: date | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> list[Receipt]:
-    """Return receipts, the newest first; page on with `before` set to the last one's id."""
+    """Return receipts, the newest first; page on with `before` set to the last one's id.
+
+    `day` takes those that arrived on that day by the region's wall clock.
+    """
     return await store.list_receipts(
-        connection, institutions=institutions, dataset=dataset, state=state, before=before, limit=limit
+        connection,
+        institutions=institutions,
+        dataset=dataset,
+        state=state,
+        day=day,
+        zone=ZONE,
+        before=before,
+        limit=limit,
     )
 
 
@@ -89,6 +123,22 @@ async def list_days(
     """Return what arrived on each day from `first` on, days without arrivals left out."""
     rows = await store.count_by_day(connection, institutions=institutions, first=first, zone=ZONE)
     return [DayCount(**dict(row)) for row in rows]
+
+
+async def list_sender_counts(
+    connection: Connection, *, since: date, institutions: Sequence[str] | None = None
+) -> list[SenderCount]:
+    """Return what each institution that ever sent a file has sent since the day `since`."""
+    rows = await store.count_by_sender(connection, institutions=institutions, since=since, zone=ZONE)
+    return [SenderCount(**dict(row)) for row in rows]
+
+
+async def list_dataset_counts(
+    connection: Connection, *, institutions: Sequence[str] | None = None
+) -> list[DatasetCount]:
+    """Return what stands of each data set, the largest first."""
+    rows = await store.count_by_dataset(connection, institutions=institutions)
+    return [DatasetCount(**dict(row)) for row in rows]
 
 
 async def list_standing(

@@ -172,6 +172,8 @@ async def list_receipts(
     institutions: Sequence[str] | None,
     dataset: str | None,
     state: str | None,
+    day: date | None,
+    zone: str,
     before: int | None,
     limit: int,
 ) -> list[Receipt]:
@@ -180,12 +182,16 @@ async def list_receipts(
         f"""SELECT {_COLUMNS} FROM intake_file
             WHERE ($1::text[] IS NULL OR institution = ANY($1)) AND ($2::text IS NULL OR dataset = $2)
               AND ($3::text IS NULL OR state = $3) AND ($4::bigint IS NULL OR id < $4)
+              AND ($6::date IS NULL OR (received_at >= ($6::date)::timestamp AT TIME ZONE $7
+                                        AND received_at < ($6::date + 1)::timestamp AT TIME ZONE $7))
             ORDER BY id DESC LIMIT $5""",
         list(institutions) if institutions is not None else None,
         dataset,
         state,
         before,
         limit,
+        day,
+        zone,
     )
     return [_receipt(row) for row in rows]
 
@@ -236,6 +242,37 @@ async def count_by_day(
         list(institutions) if institutions is not None else None,
         first,
         zone,
+    )
+
+
+async def count_by_sender(
+    connection: Connection, *, institutions: Sequence[str] | None, since: date, zone: str
+) -> list[Any]:
+    """Return for each institution what it sent since the day `since` and when its last file arrived."""
+    return await connection.fetch(
+        """SELECT institution, count(*) FILTER (WHERE recent) AS files,
+                  coalesce(sum(rows) FILTER (WHERE recent), 0)::bigint AS rows,
+                  coalesce(sum(accepted) FILTER (WHERE recent), 0)::bigint AS accepted,
+                  coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected,
+                  max(received_at) AS last_arrival
+           FROM (SELECT *, received_at >= ($2::date)::timestamp AT TIME ZONE $3 AS recent FROM intake_file
+                 WHERE institution IS NOT NULL AND ($1::text[] IS NULL OR institution = ANY($1))) AS files
+           GROUP BY 1 ORDER BY 1""",
+        list(institutions) if institutions is not None else None,
+        since,
+        zone,
+    )
+
+
+async def count_by_dataset(connection: Connection, *, institutions: Sequence[str] | None) -> list[Any]:
+    """Return for each data set what stands of it and from how many institutions, the largest first."""
+    return await connection.fetch(
+        """SELECT dataset, count(DISTINCT institution) AS institutions, count(*) AS files,
+                  sum(accepted)::bigint AS accepted, sum(rejected)::bigint AS rejected
+           FROM intake_file
+           WHERE state = 'committed' AND ($1::text[] IS NULL OR institution = ANY($1))
+           GROUP BY 1 ORDER BY 4 DESC, 1""",
+        list(institutions) if institutions is not None else None,
     )
 
 

@@ -88,21 +88,23 @@ class Engine:
         self.close()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(
+        database = duckdb.connect(
             ":memory:",
             config={
                 "threads": self._threads,
                 "memory_limit": f"{self._memory_mib}MiB",
                 "temp_directory": str(temp_folder(self.lake)),
-                "allowed_directories": [str(self.lake)],
-                "enable_external_access": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "python_enable_replacements": False,
                 "preserve_insertion_order": False,
-                "lock_configuration": True,
             },
         )
+        # In this order: each takes away the right to change the one before.
+        database.execute(f"SET allowed_directories = [{_literal(str(self.lake))}]")
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+        return database
 
     def _part_sql(self, columns: Shape, shape: Shape, segments: Sequence[Segment]) -> str:
         present = dict(shape)

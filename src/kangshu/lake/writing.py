@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +88,7 @@ class SegmentWriter:
         self._flush(least=1)
         size = 0
         if self._file:
-            with naming_disk_faults(relative(self._path)), _removing(self._incoming):
+            with naming_disk_faults(relative(self._path)), _removing(self._incoming, self._path):
                 self._file.finish()
                 size = self._incoming.stat().st_size
                 os.rename(self._incoming, self._path)
@@ -254,18 +256,15 @@ class _Facts:
             self._distinct.append(distinct)
 
 
-class _removing:  # noqa: N801 - reads as a phrase: with _removing(path)
-    """Remove the file when the block fails, so that a full disk is not made fuller."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._path.unlink(missing_ok=True)
+@contextmanager
+def _removing(*paths: Path) -> Iterator[None]:
+    """Remove the files when the block fails, so that a full disk is not made fuller."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

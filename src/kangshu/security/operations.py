@@ -136,41 +136,34 @@ async def set_password(connection: Connection, *, name: str, password: str, now:
 
 
 async def enrol_second_factor(connection: Connection, *, keys: Keys, name: str, random: Random) -> Enrolment:
-    """Return a new second factor to show once; it counts only after `confirm_second_factor`.
+    """Return a new second factor to show once; it counts from `confirm_second_factor` on.
 
-    Until then an earlier one is gone as well, so let only the signed-in owner or an administrator ask.
+    Until then one that is in use stays in use.
 
     Raises:
         AccountUnknownError: there is no such account.
     """
     account = await _get(connection, name)
     secret = second_factor.new_secret(random=random)
-    await store.update_second_factor(
-        connection,
-        account_id=account.id,
-        secret=second_factor.seal_secret(secret, keys=keys, account_name=name, nonce=random(12)),
-        step=None,
-        confirmed=False,
-    )
+    sealed = second_factor.seal_secret(secret, keys=keys, account_name=name, nonce=random(12))
+    await store.update_pending_factor(connection, account_id=account.id, sealed=sealed)
     return Enrolment(secret=secret, uri=second_factor.provisioning_uri(secret, account_name=name))
 
 
 async def confirm_second_factor(
     connection: Connection, *, keys: Keys, name: str, otp: str, now: datetime
 ) -> None:
-    """Demand the enrolled second factor from now on.
+    """Demand the enrolled second factor from now on; `otp` is a code of the new one.
 
     Raises:
         SignInRefusedError: the code does not fit, or nothing was enrolled.
         AccountUnknownError: there is no such account.
     """
     account = await _get(connection, name)
-    step = _accepted_step(account, keys=keys, otp=otp, now=now)
-    if account.otp_secret is None or step is None:
+    step = _accepted_step(account, sealed=account.otp_pending, after=None, keys=keys, otp=otp, now=now)
+    if step is None:
         raise SignInRefusedError(say["sign_in_refused"])
-    await store.update_second_factor(
-        connection, account_id=account.id, secret=account.otp_secret, step=step, confirmed=True
-    )
+    await store.update_second_factor(connection, account_id=account.id, sealed=account.otp_pending, step=step)
 
 
 async def remove_second_factor(connection: Connection, *, name: str) -> None:
@@ -180,9 +173,7 @@ async def remove_second_factor(connection: Connection, *, name: str) -> None:
         AccountUnknownError: there is no such account.
     """
     account = await _get(connection, name)
-    await store.update_second_factor(
-        connection, account_id=account.id, secret=None, step=None, confirmed=False
-    )
+    await store.update_second_factor(connection, account_id=account.id, sealed=None, step=None)
 
 
 async def sign_in(
@@ -234,7 +225,9 @@ async def _try_entering(
     """Return whether the proofs let the account in, and count. The caller holds the row's lock."""
     if not account.account.active or account.account.is_locked(now=now):
         return False
-    step = _accepted_step(account, keys=keys, otp=otp, now=now) if account.account.second_factor else None
+    step = _accepted_step(
+        account, sealed=account.otp_secret, after=account.otp_last_step, keys=keys, otp=otp, now=now
+    )
     if password_fits and (step is not None or not account.account.second_factor):
         await store.record_success(connection, account_id=account.id, step=step, now=now)
         return True
@@ -406,11 +399,19 @@ def _written_rights(roles: Collection[Role], reaches: Collection[Reach]) -> tupl
     return sorted(set(roles)), sorted({str(reach) for reach in reaches or (Reach.region(),)})
 
 
-def _accepted_step(account: StoredAccount, *, keys: Keys, otp: str, now: datetime) -> int | None:
-    if account.otp_secret is None:
+def _accepted_step(
+    account: StoredAccount,
+    *,
+    sealed: bytes | None,
+    after: int | None,
+    keys: Keys,
+    otp: str,
+    now: datetime,
+) -> int | None:
+    if sealed is None:
         return None
-    secret = second_factor.open_secret(account.otp_secret, keys=keys, account_name=account.account.name)
-    return second_factor.accepted_step(secret, code=otp, now=now, after=account.otp_last_step)
+    secret = second_factor.open_secret(sealed, keys=keys, account_name=account.account.name)
+    return second_factor.accepted_step(secret, code=otp, now=now, after=after)
 
 
 def _is_line(text: str, *, longest: int) -> bool:

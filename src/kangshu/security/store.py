@@ -25,6 +25,7 @@ class StoredAccount:
     account: Account
     password_hash: str
     otp_secret: bytes | None
+    otp_pending: bytes | None
     otp_last_step: int | None
     failures: int
 
@@ -122,16 +123,19 @@ async def update_active(connection: Connection, *, account_id: int, active: bool
     await connection.execute("UPDATE security_account SET active = $2 WHERE id = $1", account_id, active)
 
 
+async def update_pending_factor(connection: Connection, *, account_id: int, sealed: bytes) -> None:
+    await connection.execute("UPDATE security_account SET otp_pending = $2 WHERE id = $1", account_id, sealed)
+
+
 async def update_second_factor(
-    connection: Connection, *, account_id: int, secret: bytes | None, step: int | None, confirmed: bool
+    connection: Connection, *, account_id: int, sealed: bytes | None, step: int | None
 ) -> None:
     await connection.execute(
-        """UPDATE security_account SET otp_secret = $2, otp_last_step = $3, otp_confirmed = $4
+        """UPDATE security_account SET otp_secret = $2, otp_last_step = $3, otp_pending = NULL
            WHERE id = $1""",
         account_id,
-        secret,
+        sealed,
         step,
-        confirmed,
     )
 
 
@@ -295,6 +299,7 @@ def _stored(row: asyncpg.Record) -> StoredAccount:
         account=_account(row),
         password_hash=row["password_hash"],
         otp_secret=row["otp_secret"],
+        otp_pending=row["otp_pending"],
         otp_last_step=row["otp_last_step"],
         failures=row["failures"],
     )
@@ -307,7 +312,7 @@ def _account(row: asyncpg.Record) -> Account:
         roles=frozenset(Role(role) for role in row["roles"]),
         reaches=parse_reaches(row["reaches"]),
         active=row["active"],
-        second_factor=row["otp_confirmed"],
+        second_factor=row["otp_secret"] is not None,
         created_at=row["created_at"],
         password_set_at=row["password_set_at"],
         last_sign_in_at=row["last_sign_in_at"],

@@ -16,7 +16,8 @@ KangshuError
     ├── EntityBombError           a workbook with a DOCTYPE or with monstrous XML
     └── FileCutOffError           ends too early, or is damaged
 
-Neither texts nor places nor chained exceptions hold a value or a heading: a heading row may be somebody's data.
+Neither texts nor places nor chained exceptions hold a value or a heading: where a heading row is missing,
+the first row is somebody's data.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class FileTooLargeError(TableError):
 
 
 class RowTooLongError(FileTooLargeError):
-    """A row goes beyond `Limits.row_bytes`; where a closing quote is missing, the rest of the file is one row."""
+    """A row goes beyond `Limits.row_bytes`; an open quote makes one row of all that follows."""
 
 
 class ArchiveBombError(TableError):

@@ -1,4 +1,4 @@
-"""The heading row: which delimiter stands between its cells, where it ends, whether it names each column once."""
+"""The heading row: which delimiter divides it, where it ends, whether it names each column once."""
 
 from __future__ import annotations
 

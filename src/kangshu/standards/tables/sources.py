@@ -1,4 +1,4 @@
-"""Bytes from a file, plain or unpacked on the way, from the start as often as wanted and within the limits."""
+"""Bytes from a file, plain or unpacked on the way, as often as wanted and within the limits."""
 
 from __future__ import annotations
 

@@ -1,0 +1,99 @@
+"""`demo`: simulate a region, take it in, serve it; prints the demo accounts."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kangshu.app.cli import Json, app, home_of, run
+from kangshu.app.commands.intake import take_in_files
+from kangshu.app.commands.simulate import run_simulation
+from kangshu.app.demonstration import DemoPerson, demo_accounts, make_accounts
+from kangshu.app.files import find_files
+from kangshu.app.platform import open_platform
+from kangshu.app.presenting import err, out, present, print_facts, print_table
+
+_SEED = 20260101
+
+
+@app.command("demo")
+def demo_command(
+    context: typer.Context,
+    residents: Annotated[int, typer.Option(min=100, help="居民数 / residents")] = 20_000,
+    port: Annotated[int, typer.Option(help="端口 / port")] = 8000,
+    months: Annotated[int, typer.Option(min=1, max=36, help="月数 / months")] = 12,
+    serve: Annotated[bool, typer.Option(help="启动服务 / serve at the end")] = True,
+    as_json: Json = False,
+) -> None:
+    """演示 / simulate a region, take it in, serve it."""
+    home = home_of(context)
+    result = run(_build(home, residents, months, quiet=as_json), as_json=as_json)
+    address = f"http://127.0.0.1:{port}"
+    if not serve:
+        present(result, as_json=as_json, show=lambda: _show(result, None))
+        return
+    if as_json:
+        present(result, as_json=True)
+    else:
+        _show(result, address)
+    from kangshu.app.serving import serve as serve_all  # the web framework is loaded only to serve
+
+    run(serve_all(home=home, port=port, demo_accounts=demo_accounts()), as_json=as_json)
+
+
+async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dict[str, Any]:
+    """Build the region in `home`; a home that holds this region already is used as it is."""
+    started = time.perf_counter()
+    region = home / "simulated"
+    marker = region / f"complete-{residents}-{months}-{_SEED}"
+    if not marker.exists():
+        shutil.rmtree(region, ignore_errors=True)
+        if not quiet:
+            err.print(f"模拟 {residents:,} 名居民 {months} 个月 / simulating …")
+        run_simulation(region, residents, months, _SEED, quiet=quiet)
+        marker.touch()
+    async with open_platform(home) as platform:
+        figures = await take_in_files(
+            platform, find_files([region / "submissions"]), quiet=quiet, received_by="demo"
+        )
+        people: list[DemoPerson] = await make_accounts(platform)
+        totals = await _totals(platform)
+    return {
+        "residents": residents,
+        "messages": 0,
+        "rows": totals["rows"],
+        "persons": totals["persons"],
+        "files": figures["files"],
+        "files_rejected": figures["files_rejected"],
+        "duplicate": figures["duplicate"],
+        "rows_rejected": figures["rejected"],
+        "seconds": round(time.perf_counter() - started, 1),
+        "accounts": [
+            {"name": one.name, "password": one.password, "role": one.title.zh, "role_en": one.title.en}
+            for one in people
+        ],
+    }
+
+
+async def _totals(platform: Any) -> dict[str, int]:
+    from kangshu import identity, lake
+
+    async with platform.database.connection() as connection:
+        rows = await lake.count_rows(connection)
+        persons = await identity.count_persons(connection)
+    return {"rows": sum(rows.values()), "persons": persons}
+
+
+def _show(result: dict[str, Any], address: str | None) -> None:
+    print_facts({name: value for name, value in result.items() if name != "accounts"})
+    out.print(
+        "\n[bold]演示账户 / demo accounts[/] （全部人员、机构和数据均为合成 / everything is synthetic）"
+    )
+    rows = [(one["name"], one["password"], one["role"], one["role_en"]) for one in result["accounts"]]
+    print_table(("账户 name", "口令 password", "角色", "role"), rows)
+    if address:
+        out.print(f"\n[bold green]{address}[/]  (Ctrl+C 停止 / to stop)")

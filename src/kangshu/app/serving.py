@@ -1,0 +1,213 @@
+"""All doors in one program: console, machine APIs, worker, watched folder."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from kangshu import api, console
+from kangshu.app.errors import EnvironmentFaultError, say
+from kangshu.app.logs import set_up_logs
+from kangshu.app.maintenance import merge_segments, seal_audit, sweep
+from kangshu.app.platform import Platform, open_platform
+from kangshu.app.uploads import JOB, Uploads
+from kangshu.app.watching import watch
+from kangshu.app.whereabouts import LakeWhereabouts
+from kangshu.declarations import Dataset
+from kangshu.intake import recover
+from kangshu.intake.template import template_workbook
+from kangshu.kernel.texts import Text
+from kangshu.storage import jobs
+
+log = structlog.get_logger(__name__)
+
+_SEAL_SECONDS = 1.0
+_MERGE_SECONDS = 60.0
+
+
+async def serve(
+    *,
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    demo_accounts: Sequence[console.DemoAccount] = (),
+    ready: asyncio.Event | None = None,
+) -> None:
+    """Serve until the process is told to stop.
+
+    One process serves and works. With `workers` over 1 the others only serve: they share the port,
+    and the first one does the background work.
+
+    Raises:
+        EnvironmentFaultError: the port is taken.
+    """
+    set_up_logs()
+    listener = _listen(host, port)
+    async with open_platform(home) as platform:
+        siblings = [await _start_sibling(home, listener) for _ in range(1, workers)]
+        try:
+            server = uvicorn.Server(_config(build_app(platform, demo_accounts=demo_accounts)))
+            async with background(platform):
+                if ready:
+                    ready.set()
+                await server.serve(sockets=[listener])
+        finally:
+            for sibling in siblings:
+                with suppress(ProcessLookupError):
+                    sibling.send_signal(signal.SIGTERM)
+                await sibling.wait()
+
+
+async def serve_only(*, home: Path, descriptor: int) -> None:
+    """Serve on an inherited socket, without background work: what the further processes do."""
+    set_up_logs()
+    listener = socket.socket(fileno=descriptor)
+    async with open_platform(home) as platform:
+        await uvicorn.Server(_config(build_app(platform))).serve(sockets=[listener])
+
+
+def build_app(platform: Platform, *, demo_accounts: Sequence[console.DemoAccount] = ()) -> Starlette:
+    """Return the web application with every door mounted."""
+    uploads = Uploads(platform)
+    inbox = platform.home / "inbox"
+    inbox.mkdir(parents=True, exist_ok=True)
+    whereabouts = LakeWhereabouts(platform)
+    region = platform.settings.region_name
+    limit = platform.settings.upload_limit_mib << 20
+    pages = console.build(
+        console.Services(
+            database=platform.database,
+            keys=platform.keys,
+            engine=platform.engine,
+            pack=platform.pack,
+            clock=platform.clock,
+            random=secrets.token_bytes,
+            whereabouts=whereabouts,
+            submit_upload=uploads.submit,
+            write_template=lambda dataset: _template(platform, dataset),
+            lake_home=platform.home,
+            inbox=inbox,
+            anchor=platform.anchor,
+            region=Text(zh=region, en=region) if region else platform.pack.title,
+            upload_limit_bytes=limit,
+            demo_accounts=tuple(demo_accounts),
+            secure_cookies=platform.settings.secure_cookies,
+        )
+    )
+    machine = api.build(
+        api.Services(
+            database=platform.database,
+            keys=platform.keys,
+            pack=platform.pack,
+            clock=platform.clock,
+            random=secrets.token_bytes,
+            submit_upload=uploads.submit,
+            lake_home=platform.home,
+            inbox=inbox,
+            upload_limit_bytes=limit,
+        )
+    )
+    routes: list[BaseRoute] = [
+        Route("/", lambda _request: RedirectResponse("/console/")),
+        Mount("/console", app=pages),
+        Mount("/", app=machine),
+    ]
+    return Starlette(routes=routes)
+
+
+@asynccontextmanager
+async def background(platform: Platform) -> AsyncIterator[None]:
+    """Work in the background: queued files, the audit chain, the lake's order, the watched folder."""
+    await _settle_after_start(platform)
+    stop = asyncio.Event()
+    uploads = Uploads(platform)
+    worker = jobs.Worker(
+        platform.database,
+        {JOB: uploads.work},
+        platform.clock,
+        platform.settings.job_lease_seconds,
+        concurrency=2,
+    )
+    tasks = [
+        asyncio.create_task(worker.run(stop)),
+        asyncio.create_task(_repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform))),
+        asyncio.create_task(_repeat(stop, _MERGE_SECONDS, "merge", lambda: merge_segments(platform))),
+    ]
+    if platform.settings.watch_folder:
+        tasks.append(asyncio.create_task(watch(platform, Path(platform.settings.watch_folder))))
+    try:
+        yield
+    finally:
+        stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _settle_after_start(platform: Platform) -> None:
+    """Queue again what waits since the last stop, and remove what a crash left."""
+    for file_id in await recover(platform.intake):
+        async with platform.database.transaction() as connection:
+            await jobs.enqueue(connection, kind=JOB, payload={"file": file_id}, unique_key=f"{JOB}/{file_id}")
+    await sweep(platform)
+
+
+async def _repeat(stop: asyncio.Event, seconds: float, what: str, work) -> None:
+    """Do something again and again; a failure is logged and the next turn tries again."""
+    while not stop.is_set():
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - the database may be away for a while
+            log.warning("background work failed", work=what, error=type(error).__name__)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _template(platform: Platform, dataset: Dataset) -> bytes:
+    return template_workbook(dataset=dataset, pack=platform.pack)
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    # Addresses of persons' pages hold no personal value, but who asked for them is the audit's business:
+    # no access log.
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, proxy_headers=True, timeout_keep_alive=30
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise EnvironmentFaultError(say("port_taken", port=port)) from error
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+async def _start_sibling(home: Path, listener: socket.socket) -> asyncio.subprocess.Process:
+    import sys
+
+    descriptor = listener.fileno()
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kangshu.app.sibling", str(home), str(descriptor), pass_fds=(descriptor,)
+    )
+
+
+__all__ = ["background", "build_app", "serve", "serve_only"]

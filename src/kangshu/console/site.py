@@ -1,0 +1,151 @@
+"""The console as one application: routes, headers, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from kangshu.console.errors import SignInNeededError
+from kangshu.console.headers import SecurityHeaders
+from kangshu.console.overview_figures import FiguresCache
+from kangshu.console.pages import account, audit, datasets, institutions, overview, persons, receipts
+from kangshu.console.pages import reviews, sign_in, upload
+from kangshu.console.rendering import Renderer
+from kangshu.console.services import Services
+from kangshu.console.visits import SESSION_COOKIE, Visit, anonymous
+from kangshu.kernel.errors import KangshuError, Kind
+from kangshu.kernel.statuses import STATUS_OF_KIND
+
+_RETRY_SECONDS = 10
+_STATIC = Path(str(resources.files("kangshu.console").joinpath("static")))
+_STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def build(services: Services) -> Starlette:
+    """Return the console, to be mounted at `/console`."""
+    routes = [Route("/static/{name}", _static)]
+    for module in (sign_in, overview, receipts, upload, institutions, datasets, persons, reviews, audit, account):
+        routes += module.routes
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(SecurityHeaders, secure=services.secure_cookies)],
+        exception_handlers={
+            KangshuError: _refused,
+            HTTPException: _http_refused,
+            Exception: _broken,
+        },
+    )
+    app.state.services = services
+    app.state.renderer = Renderer(zone=services.zone, region=services.region)
+    app.state.figures = FiguresCache()
+    return app
+
+
+async def _static(request: Request) -> Response:
+    """Send a file of our own; its address changes with its content, so browsers keep it for good."""
+    name = request.path_params["name"]
+    path = _STATIC / name
+    if path.parent != _STATIC or path.suffix not in _STATIC_TYPES or not path.is_file():
+        raise HTTPException(404)
+    marked = "v" in request.query_params
+    return FileResponse(
+        path,
+        media_type=_STATIC_TYPES[path.suffix],
+        headers={"Cache-Control": "public, max-age=31536000, immutable" if marked else "no-cache"},
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Show an expected failure: what happened and what to do."""
+    assert isinstance(error, KangshuError), "registered for these only"
+    visit = _visit(request)
+    if isinstance(error, SignInNeededError):
+        return _to_sign_in(visit)
+    return _failure(
+        visit,
+        status=STATUS_OF_KIND[error.kind],
+        title=_title(visit, error),
+        text=visit.own(error.text),
+        remedy=_remedy(visit, error.kind),
+        retry=error.kind in (Kind.UNAVAILABLE, Kind.INTERRUPTED, Kind.BUSY),
+    )
+
+
+async def _http_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for these only"
+    visit = _visit(request)
+    if error.status_code == 404:
+        title, text = visit.say("failure.not_found"), visit.say("failure.not_found_text")
+    elif error.status_code == 405:
+        title, text = visit.say("failure.method"), ""
+    else:
+        title, text = visit.say("failure.incorrect"), ""
+    return _failure(visit, status=error.status_code, title=title, text=text)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """Show that we failed; what failed is in the log, not on the page."""
+    visit = _visit(request)
+    return _failure(
+        visit, status=500, title=visit.say("failure.fault"), text=visit.say("failure.fault_text")
+    )
+
+
+def _visit(request: Request) -> Visit:
+    """Return the visit as far as it got: a failure on the way in leaves one of whom nothing is known."""
+    return getattr(request.state, "visit", None) or anonymous(request)
+
+
+def _to_sign_in(visit: Visit) -> Response:
+    # After a form the way back leads to the first page: a form cannot be sent again by an address.
+    wanted = visit.here if visit.request.method == "GET" else "/console"
+    expired = "flash.expired" if SESSION_COOKIE in visit.request.cookies else None
+    response = visit.go(f"/console/sign-in?next={quote(wanted, safe='')}", flash=expired)
+    response.delete_cookie(SESSION_COOKIE, path="/console")
+    return response
+
+
+def _title(visit: Visit, error: KangshuError) -> str:
+    titles = {
+        Kind.FORBIDDEN: "failure.forbidden",
+        Kind.NOT_FOUND: "failure.not_found_thing",
+        Kind.UNAVAILABLE: "failure.unavailable",
+        Kind.CONFLICT: "failure.conflict",
+        Kind.UNSUPPORTED: "failure.unsupported",
+        Kind.BUSY: "failure.busy",
+        Kind.INTERRUPTED: "failure.interrupted",
+        Kind.FAULT: "failure.fault",
+    }
+    return visit.say(titles.get(error.kind, "failure.incorrect"))
+
+
+def _remedy(visit: Visit, kind: Kind) -> str:
+    if kind is Kind.FORBIDDEN:
+        return visit.say("failure.forbidden_remedy")
+    return visit.say("failure.unavailable_remedy") if kind is Kind.UNAVAILABLE else ""
+
+
+def _failure(
+    visit: Visit, *, status: int, title: str, text: str, remedy: str = "", retry: bool = False
+) -> Response:
+    seconds = _RETRY_SECONDS if retry and visit.request.method == "GET" else 0
+    response = visit.page(
+        "failure.html",
+        status=status,
+        status_code=status,
+        title=title,
+        text=text,
+        remedy=remedy,
+        retry_seconds=seconds,
+    )
+    if retry:
+        response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response

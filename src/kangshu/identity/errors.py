@@ -1,0 +1,50 @@
+"""What can go wrong with persons.
+
+KangshuError
+  IdentityError
+    PersonUnknownError    not found    no person has this id
+    ReviewUnknownError    not found    no review entry has this id
+    ReviewDecidedError    conflict     somebody decided the entry before: look at it again
+    SearchTooWideError    incorrect    give a number, a name, or a phone to search by
+    LinkingBusyError      busy         others kept changing the same persons: try again later
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from kangshu.kernel.errors import KangshuError, Kind
+
+
+class IdentityError(KangshuError):
+    """The root of this package's failures."""
+
+
+class PersonUnknownError(IdentityError):
+    """Name a person that exists."""
+
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+
+
+class ReviewUnknownError(IdentityError):
+    """Name a review entry that exists."""
+
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+
+
+class ReviewDecidedError(IdentityError):
+    """Look at the entry again: it has been decided."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
+
+
+class SearchTooWideError(IdentityError):
+    """Give something to search by that few people share."""
+
+    kind: ClassVar[Kind] = Kind.INCORRECT
+
+
+class LinkingBusyError(IdentityError):
+    """Link the file again later: other arrivals changed the same persons each time."""
+
+    kind: ClassVar[Kind] = Kind.BUSY
