@@ -97,22 +97,32 @@ async def _make_template(url: str) -> None:
 
 
 @pytest.fixture
-def database_url(database_server: str) -> Iterator[str]:
-    """The URL of a database of the test's own, with every table of the house and no rows."""
-    yield from _fresh(database_server, template=_TEMPLATE)
+def make_database(database_server: str) -> Iterator[Callable[..., str]]:
+    """Make databases for one test: `make_database()` with the house's tables, `make_database(empty=True)`."""
+    made: list[str] = []
+
+    def make(*, empty: bool = False) -> str:
+        name = f"test_{next(_numbers)}"
+        template = "template1" if empty else _TEMPLATE
+        asyncio.run(_execute(database_server, f"CREATE DATABASE {name} TEMPLATE {template}"))
+        made.append(name)
+        return _of_database(database_server, name)
+
+    yield make
+    for name in made:
+        asyncio.run(_execute(database_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-def empty_database_url(database_server: str) -> Iterator[str]:
+def database_url(make_database: Callable[..., str]) -> str:
+    """The URL of a database of the test's own, with every table of the house and no rows."""
+    return make_database()
+
+
+@pytest.fixture
+def empty_database_url(make_database: Callable[..., str]) -> str:
     """The URL of a database of the test's own without any table."""
-    yield from _fresh(database_server, template="template1")
-
-
-def _fresh(url: str, *, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    asyncio.run(_execute(url, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield _of_database(url, name)
-    asyncio.run(_execute(url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    return make_database(empty=True)
 
 
 @pytest.fixture

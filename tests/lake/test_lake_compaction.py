@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -152,7 +153,7 @@ def test_many_files_become_sorted_segments_with_the_same_rows(database_run, lake
     in_order = [person for part in persons for person in part]
     assert in_order[:-12] == sorted(in_order[:-12])
     assert in_order[-12:] == [None] * 12
-    assert all(part[-1] != other[0] for part, other in zip(persons, persons[1:], strict=False))
+    assert all(part[-1] != other[0] for part, other in pairwise(persons))
 
 
 @database_test

@@ -1,4 +1,4 @@
-"""Whatever is committed, replaced and merged in whatever order, the visible rows are those of a simple model."""
+"""Whatever is committed, replaced and merged, in whatever order: visible is what a simple model says."""
 
 from __future__ import annotations
 

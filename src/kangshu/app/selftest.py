@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, defaultdict
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ _FIRST_ROWS = 10  # so many row numbers a finding names
 _FIELD_DIMENSIONS = {"required": Dimension.COMPLETENESS}
 
 
-def check_file(*, path: Path, dataset: Dataset, pack: Pack) -> dict[str, Any]:
+def check_file(
+    *, path: Path, dataset: Dataset, pack: Pack, received_at: datetime | None = None
+) -> dict[str, Any]:
     """Return what the platform would find in the file: counts, findings by rule and field, scores.
 
     A score is the share of rows without an error of that dimension, in per cent.

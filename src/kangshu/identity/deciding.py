@@ -113,6 +113,9 @@ class Persons:
     has_phone: Flags
     seen: Ints
 
+    def take(self, rows: Ints) -> Persons:
+        return Persons(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
     def rows(self, persons: Ints) -> Ints:
         """Return where these persons stand here; every one must."""
         return np.searchsorted(self.person, persons)
@@ -590,7 +593,7 @@ def _agreement(claim: _Claim, person: _Person) -> int:
 
 
 def _reason(claim: _Claim, other: _Person) -> ReviewReason:
-    """Say why two persons hold one identifier: the claim contradicts the other, or could be the other's too."""
+    """Say why two persons hold one identifier: the claim contradicts the other, or could be the other's."""
     rival = claim.resident and other.resident not in (0, claim.resident)
     if rival or _agreement(claim, other) < 0:
         return ReviewReason.CONTRADICTION

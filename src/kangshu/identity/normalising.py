@@ -9,7 +9,7 @@ Unicode NFKC for full-width forms. A value that cannot be what it should be beco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kangshu.identity import policy
+from kangshu.identity.model import IdentifierKind
 from kangshu.standards.identifiers import DocumentKind, read_document_number
 
 UNKNOWN_DAY = np.int64(-(2**31))
@@ -48,6 +49,16 @@ _UNREADABLE = "[?\ufffd]"
 _ODD_IN_NAME = r"[^\x{3400}-\x{9fff}\x{20000}-\x{3ffff}]|^$"
 
 
+NAME_PREFIX = "name:"
+PHONE_PREFIX = "phone:"
+"""Digests of names and phones are taken of the text behind these, so that no two kinds share one."""
+
+
+def identifier_text(kind: IdentifierKind, issuer: str, value: str) -> str:
+    """Return the text whose digest is the identifier; `Claims.texts` makes the same in columns."""
+    return f"{int(kind)}:{issuer}:{value}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claims:
     """Normalised claims as columns of equal length; null is absent.
@@ -76,6 +87,44 @@ class Claims:
     def __len__(self) -> int:
         return len(self.resident)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Claims:
+        """Return these claims; `invalid_numbers` counts in the whole."""
+        taken = {
+            name: column[rows] if isinstance(column, np.ndarray) else column.take(pa.array(rows))
+            for name, column in vars(self).items()
+            if name != "invalid_numbers"
+        }
+        return replace(self, **taken)
+
+    def texts(self, kind: IdentifierKind) -> pa.Array:
+        """Return the texts whose digests are the identifiers of this kind; null where there is none."""
+        issuers = self.issuers(kind)
+        if kind is IdentifierKind.RESIDENT_NUMBER:
+            issuers = pc.fill_null(issuers, "")
+        return pc.binary_join_element_wise(str(int(kind)), issuers, self.values(kind), ":")
+
+    def values(self, kind: IdentifierKind) -> pa.Array:
+        """Return what identifies in the identifiers of this kind."""
+        return {
+            IdentifierKind.RESIDENT_NUMBER: self.resident,
+            IdentifierKind.DOCUMENT: self.document,
+            IdentifierKind.LOCAL_NUMBER: self.local,
+            IdentifierKind.DEMOGRAPHIC: self.demographic,
+        }[kind]
+
+    def issuers(self, kind: IdentifierKind) -> pa.Array:
+        """Return in whose range the identifiers of this kind are unique; null for the state."""
+        if kind is IdentifierKind.RESIDENT_NUMBER:
+            return pa.nulls(len(self), pa.string())
+        return self.document_type if kind is IdentifierKind.DOCUMENT else self.institution
+
+    def with_demographics(self, rows: npt.NDArray[np.int64]) -> Claims:
+        """Return the claims with demographic identifiers also at `rows`, where they tell enough for one."""
+        asked = np.zeros(len(self), dtype=np.bool_)
+        asked[rows] = True
+        texts = _demographics(pa.array(asked), self.institution, self.name_key, self.birth, self.sex)
+        return replace(self, demographic=pc.coalesce(self.demographic, texts))
+
 
 def normalise(claims: pa.Table) -> Claims:
     """Return the claims in the form in which they are compared.
@@ -96,13 +145,13 @@ def normalise(claims: pa.Table) -> Claims:
     name_key = fold_names(name)
     birth = days_of(claims.column("birth_date"))
     sex = _sexes(columns["sex"])
-    identified = pc.or_(pc.or_(pc.is_valid(resident), pc.is_valid(document)), pc.is_valid(local))
+    unidentified = pc.and_(pc.and_(pc.is_null(resident), pc.is_null(document)), pc.is_null(local))
     return Claims(
         resident=resident,
         document=document,
         document_type=document_type,
         local=local,
-        demographic=_demographics(identified, institution, name_key, birth, sex),
+        demographic=_demographics(unidentified, institution, name_key, birth, sex),
         institution=institution,
         name=name,
         name_key=name_key,
@@ -182,19 +231,18 @@ def days_of(dates: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 
 def _demographics(
-    identified: pa.Array,
+    asked: pa.Array,
     institution: pa.Array,
     name_key: pa.Array,
     birth: npt.NDArray[np.int64],
     sex: npt.NDArray[np.int64],
 ) -> pa.Array:
-    usable = pc.and_(pc.invert(identified), pa.array((birth != UNKNOWN_DAY) & (sex > 0)))
+    usable = pc.and_(asked, pa.array((birth != UNKNOWN_DAY) & (sex > 0)))
+    usable = pc.and_(usable, pc.is_valid(institution))
     if not pc.any(usable).as_py():
         return pa.nulls(len(institution), pa.string())
-    text = pc.binary_join_element_wise(
-        institution, name_key, pa.array(birth).cast(pa.string()), pa.array(sex).cast(pa.string()), ":"
-    )
-    return _keep(text, usable)
+    days, sexes = pa.array(birth).cast(pa.string()), pa.array(sex).cast(pa.string())
+    return _keep(pc.binary_join_element_wise(name_key, days, sexes, ":"), usable)
 
 
 def _residents_from_documents(

@@ -46,16 +46,17 @@ class CollisionError(Exception):
 
 async def begin(connection: Connection) -> int:
     """Return the number of the running transaction, having made its temporary tables where they lack."""
-    number, ready = await connection.fetchrow(  # pyright: ignore[reportGeneralTypeIssues]
-        "SELECT pg_current_xact_id()::text::bigint, to_regclass('pg_temp.identity_arrival') IS NOT NULL"
+    rows = await connection.fetch(
+        """SELECT pg_current_xact_id()::text::bigint AS number,
+                  to_regclass('pg_temp.identity_arrival') IS NOT NULL AS ready"""
     )
-    if not ready:
+    if not rows[0]["ready"]:
         await connection.execute(
             """CREATE TEMP TABLE identity_arrival (slot bigint NOT NULL, digest bytea STORAGE PLAIN NOT NULL)
                    ON COMMIT DROP;
                CREATE TEMP TABLE identity_touched (person bigint NOT NULL) ON COMMIT DROP"""
         )
-    return number
+    return rows[0]["number"]
 
 
 async def take_bulk_lock(connection: Connection) -> None:
@@ -96,16 +97,23 @@ async def read_persons(connection: Connection, *, persons: Ints) -> Persons:
         found = await copy_out(
             connection,
             query=f"""SELECT p.id, coalesce(p.name_digest, 0),
-                    coalesce(p.birth_date - DATE '1970-01-01', {UNKNOWN_DAY})::bigint, coalesce(p.resident, 0),
+                    coalesce(p.birth_date - DATE '1970-01-01', {UNKNOWN_DAY})::bigint,
+                    coalesce(p.resident, 0),
                     (p.sex IS NOT NULL)::integer::bigint, (p.phone_digest IS NOT NULL)::integer::bigint,
                     p.revision::bigint
                 FROM identity_touched t JOIN identity_person p ON p.id = t.person""",
             columns=names,
         )
     order = np.argsort(found["person"])
-    sorted_ = {name: found[name][order] for name in names}
-    flags = {name: sorted_.pop(name).astype(np.bool_) for name in ("has_sex", "has_phone")}
-    return Persons(**sorted_, **flags)
+    return Persons(
+        person=found["person"][order],
+        name=found["name"][order],
+        birth=found["birth"][order],
+        resident=found["resident"][order],
+        has_sex=found["has_sex"][order].astype(np.bool_),
+        has_phone=found["has_phone"][order].astype(np.bool_),
+        seen=found["seen"][order],
+    )
 
 
 async def take_person_ids(connection: Connection, *, count: int) -> Ints:
@@ -140,9 +148,9 @@ async def change_persons(connection: Connection, *, columns: Mapping[str, Any]) 
     """
     await connection.execute(
         """DROP TABLE IF EXISTS pg_temp.identity_change;
-           CREATE TEMP TABLE identity_change (person bigint, seen bigint, name_sealed bytea, name_digest bigint,
-               sex smallint, phone_sealed bytea, phone_digest bigint, birth_date date, resident bigint)
-               ON COMMIT DROP"""
+           CREATE TEMP TABLE identity_change (person bigint, seen bigint, name_sealed bytea,
+               name_digest bigint, sex smallint, phone_sealed bytea, phone_digest bigint, birth_date date,
+               resident bigint) ON COMMIT DROP"""
     )
     expected = await copy_in(connection, table="identity_change", columns=columns)
     async with _by_index(connection):
@@ -286,16 +294,18 @@ async def list_events(connection: Connection, *, person: int, before: int | None
 
 async def count_persons(connection: Connection) -> int:
     """Return how many persons there are, as counted when they were created."""
-    return int(await connection.fetchval("SELECT coalesce(sum(persons), 0) FROM identity_tally"))
+    rows = await connection.fetch("SELECT coalesce(sum(persons), 0)::bigint AS persons FROM identity_tally")
+    return rows[0]["persons"]
 
 
 async def count_reviews(connection: Connection) -> int:
     """Return how many review entries are open."""
-    return await connection.fetchval("SELECT count(*) FROM identity_review WHERE state = 'open'")
+    rows = await connection.fetch("SELECT count(*) AS reviews FROM identity_review WHERE state = 'open'")
+    return rows[0]["reviews"]
 
 
 async def count_created(connection: Connection, *, first: date, end: date) -> list[Record]:
-    """Return the days from `first` up to, not including, `end` on which persons were created, and how many."""
+    """Return the days from `first` up to, not including, `end` with the persons created on them."""
     return await connection.fetch(
         """SELECT day, sum(persons)::bigint AS persons FROM identity_tally
            WHERE day >= $1 AND day < $2 GROUP BY day ORDER BY day""",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
+from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -52,8 +53,10 @@ class CheckEngine:
             self._connection.execute(functions)
         self._prepared: set[str] = set()
 
-    def prepare(self, plan: CheckPlan) -> None:
-        """Make the code lists that the plan looks up."""
+    def prepare(self, plan: CheckPlan, *, received_at: datetime | None) -> None:
+        """Make the code lists that the plan looks up, and tell the rules when the file arrived."""
+        moment = f"TIMESTAMP '{received_at:%Y-%m-%d %H:%M:%S}'" if received_at else "NULL::TIMESTAMP"
+        self._connection.execute(f"SET VARIABLE received_at = {moment}")
         for statement in plan.prepare:
             if statement not in self._prepared:
                 self._connection.execute(statement)
@@ -83,13 +86,16 @@ class CheckEngine:
 
 
 class FileCheck:
-    """The check of one file, batch after batch; it remembers the keys that must occur once."""
+    """The check of one file, batch after batch; it remembers the keys that must occur once.
 
-    def __init__(self, *, engine: CheckEngine, plan: CheckPlan) -> None:
+    `received_at` is the region's wall-clock time without zone, for rules about dates in the future.
+    """
+
+    def __init__(self, *, engine: CheckEngine, plan: CheckPlan, received_at: datetime | None) -> None:
         self._engine = engine
         self._plan = plan
         self._seen = [SeenKeys() for _ in plan.unique]
-        engine.prepare(plan)
+        engine.prepare(plan, received_at=received_at)
 
     def check(self, batch: Batch) -> CheckedBatch:
         """Return what became of the batch's rows, unreadable ones among the rejected."""

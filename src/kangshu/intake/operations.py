@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ from kangshu.intake.model import (
     period_in_name,
     period_of_days,
 )
-from kangshu.intake.queries import rejects_path
+from kangshu.intake.queries import ZONE, rejects_path
 from kangshu.intake.recognition import Recognition, recognise
 from kangshu.intake.rejects import RejectsFile
 from kangshu.kernel.clock import Clock
@@ -291,7 +292,7 @@ async def _take_in(connection: Connection, services: IntakeServices, file_id: in
         plan = compile_plan(recognition=recognition, pack=services.pack, allowed=allowed)
         engine = services.engines.take(services.pack)
         try:
-            check = FileCheck(engine=engine, plan=plan)
+            check = FileCheck(engine=engine, plan=plan, received_at=_wall_clock(arrival.received_at))
             work = _FileWork(services, file_id, arrival, recognition, institution, form=str(reader.format))
             await work.run(connection, _then(_ahead(reader.batches()), check.check))
         finally:
@@ -545,6 +546,11 @@ async def _settled(task: asyncio.Task[Any] | None) -> None:
     if task is not None and not task.done():
         with suppress(Exception):
             await task
+
+
+def _wall_clock(moment: datetime) -> datetime:
+    """Return a moment as the clocks of the region's institutions show it, without zone, as rows do."""
+    return moment.astimezone(ZoneInfo(ZONE)).replace(tzinfo=None)
 
 
 def _institution_of(arrival: Arrival, recognition: Recognition, scratch: Path) -> str:

@@ -46,7 +46,11 @@ class Draw:
     def __call__(self, random: Stream, categories: Ints | int, count: int | None = None) -> Ints:
         """Return one outcome per entry of `categories` (or `count` outcomes of one category)."""
         size = len(categories) if isinstance(categories, np.ndarray) else count
-        slots = random.integers(0, _SLOTS, size, dtype=np.int32)
+        return self.at(categories, random.integers(0, _SLOTS, size, dtype=np.int32))
+
+    def at(self, categories: Ints | int, numbers: Ints) -> Ints:
+        """Return the outcome that each of `numbers` (any integers) stands for: the same every time."""
+        slots = np.asarray(numbers % _SLOTS, dtype=np.int32)
         return self._slots[np.asarray(categories, dtype=np.int32) * _SLOTS + slots]
 
 

@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import asyncpg
 
@@ -235,14 +235,16 @@ async def _write_table(connection: Connection, writer: _Writer, *, name: str, co
 class _Writer:
     """The tar under construction and the manifest that will close it."""
 
-    def __init__(self, file: io.BufferedWriter, *, now: datetime) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK)
+    def __init__(self, file: BinaryIO, *, now: datetime) -> None:
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `close`
+            fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK
+        )
         self._moment = int(now.timestamp())
         self.tables: dict[str, dict[str, Any]] = {}
         self.files: dict[str, dict[str, Any]] = {}
 
     def add_bytes(self, name: str, data: bytes) -> None:
-        self._tar.addfile(self._entry(name, len(data)), io.BytesIO(data))
+        self._add(self._entry(name, len(data)), io.BytesIO(data))
 
     def add_json(self, name: str, value: object) -> None:
         self.add_bytes(name, json.dumps(value, ensure_ascii=False, indent=1).encode())
@@ -251,13 +253,17 @@ class _Writer:
         with source.open("rb") as file:
             status = os.fstat(file.fileno())
             digest = _DigestingReader(file, size=status.st_size)
-            self._tar.addfile(self._entry(f"home/{path}", status.st_size), digest)  # pyright: ignore[reportArgumentType]
+            self._add(self._entry(f"home/{path}", status.st_size), digest)
         mode = stat.S_IMODE(status.st_mode) & 0o777
         self.files[path] = {"bytes": status.st_size, "sha256": digest.hexdigest(), "mode": mode}
 
     def close(self) -> None:
         self.add_json(_MANIFEST, {"tables": self.tables, "files": self.files})
         self._tar.close()
+
+    def _add(self, entry: tarfile.TarInfo, source: io.BytesIO | _DigestingReader) -> None:
+        self._tar.addfile(entry, source)  # pyright: ignore[reportArgumentType] - it only reads
+        _forget_members(self._tar)
 
     def _entry(self, name: str, size: int) -> tarfile.TarInfo:
         entry = tarfile.TarInfo(name)
@@ -378,7 +384,7 @@ def _pins(home: Path) -> Iterator[_Pinned]:
 
 
 @contextmanager
-def _finished_file(out: Path) -> Iterator[io.BufferedWriter]:
+def _finished_file(out: Path) -> Iterator[BinaryIO]:
     """Give a draft beside `out` that takes its name only when everything went well and is on the disk."""
     draft = out.with_name(f"{out.name}.part")
     try:
@@ -405,7 +411,7 @@ class _Reader:
     """A backup read from its beginning to its end, once, with every digest on the way."""
 
     def __init__(self, file: io.BufferedReader) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="r|", bufsize=_BLOCK)
+        self._tar = tarfile.open(fileobj=file, mode="r|", bufsize=_BLOCK)  # noqa: SIM115 - needs no end
         self.tables: dict[str, dict[str, Any]] = {}
         self.files: dict[str, dict[str, Any]] = {}
         self._member: tarfile.TarInfo | None = None
@@ -430,6 +436,10 @@ class _Reader:
                     if block:
                         yield block
             self._advance()
+        if rest := decompressor.flush():
+            digest.update(rest)
+            size += len(rest)
+            yield rest
         if not decompressor.eof:
             raise BackupDamagedError(say["backup_damaged"], place=f"tables/{name}")
         self.tables[name] = {"bytes": size, "sha256": digest.hexdigest()}
@@ -476,25 +486,33 @@ class _Reader:
 
     def _advance(self) -> None:
         self._member = self._tar.next()
+        _forget_members(self._tar)
         if self._member is not None and not self._member.isreg():
             raise BackupDamagedError(say["backup_damaged"], place=self._member.name)
 
 
 @contextmanager
 def _reading(source: Path) -> Iterator[_Reader]:
-    """Open a backup; whatever its bytes make the libraries stumble over means that it is damaged."""
     try:
-        with source.open("rb") as file:
-            yield _Reader(file)
-    except (tarfile.TarError, zlib.error, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BackupDamagedError(say["backup_damaged"], place=source.name) from error
-    except FileNotFoundError as error:
-        if error.filename != str(source):
-            raise
+        file = source.open("rb")
+    except OSError as error:
         raise BackupDamagedError(say["backup_none"], place=str(source)) from error
+    with file:
+        try:
+            yield _Reader(file)
+        except (tarfile.TarError, zlib.error, EOFError) as error:
+            raise BackupDamagedError(say["backup_damaged"], place=source.name) from error
 
 
 def _check(source: Path) -> BackupSummary:
+    try:
+        return _read_all(source)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Whatever strange content makes our reading stumble over means the same.
+        raise BackupDamagedError(say["backup_damaged"], place=source.name) from error
+
+
+def _read_all(source: Path) -> BackupSummary:
     with _reading(source) as reader:
         for table in reader.header["tables"]:
             for _ in reader.table_blocks(table["name"]):
@@ -536,9 +554,7 @@ def _empty_home(home: Path) -> None:
 async def _restore_into(database: Database, source: Path, home: Path) -> None:
     with _reading(source) as reader:
         async with database.transaction() as connection:
-            if await connection.fetchval(
-                "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
-            ):
+            if await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"):
                 raise BackupTargetError(say["restore_database_not_empty"])
             await migrations.apply(connection, migrations=_migrations_of(reader.header))
             await _load_tables(connection, reader)
@@ -548,8 +564,7 @@ async def _restore_into(database: Database, source: Path, home: Path) -> None:
                 )
             await asyncio.to_thread(_write_files, reader, home)
             await migrations.migrate(connection)
-    async with database.connection() as connection:
-        await connection.execute("ANALYZE")
+            await connection.execute("ANALYZE")
 
 
 def _migrations_of(header: Mapping[str, Any]) -> list[migrations.Migration]:
@@ -586,7 +601,7 @@ async def _in_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _write_files(reader: _Reader, home: Path) -> None:
-    file: io.BufferedWriter | None = None
+    file: BinaryIO | None = None
     current = ""
     try:
         for path, block in reader.file_blocks():
@@ -604,10 +619,15 @@ def _write_files(reader: _Reader, home: Path) -> None:
     os.sync()
 
 
-def _create(path: Path) -> io.BufferedWriter:
+def _create(path: Path) -> BinaryIO:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "wb", buffering=_BLOCK)
+
+
+def _forget_members(tar: tarfile.TarFile) -> None:
+    # tarfile keeps a note of every member it saw: memory would grow with their number.
+    tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] - missing in its stubs
 
 
 def _checked_path(path: str) -> str:

@@ -70,12 +70,9 @@ CREATE OR REPLACE MACRO agrees_with_sex(x, sex) AS
 -- Six digits.
 CREATE OR REPLACE MACRO is_postcode(x) AS regexp_full_match(x, '\d{6}');
 
--- The entries of a list that have a value.
-CREATE OR REPLACE MACRO given_entries(xs) AS list_filter(xs, lambda x: given(x));
-
--- A list of codes, or one code and a list, as one text with blanks between: a long list with few entries is
--- searched several times faster that way than entry by entry. Codes hold no blanks.
-CREATE OR REPLACE MACRO codes_text(xs) AS coalesce(array_to_string(xs, ' '), '');
+-- One code and a list of codes as one text with blanks between (codes hold none): a long list with few entries
+-- is searched several times faster that way. Rules that need it name it first and in these same words: the
+-- engine then makes it once for all of them.
 CREATE OR REPLACE MACRO all_codes_text(x, xs) AS concat_ws(' ', x, array_to_string(xs, ' '));
 
 -- Whether a code in such a text begins with `start`.
@@ -90,6 +87,12 @@ CREATE OR REPLACE MACRO all_icd10(codes) AS regexp_full_match(
 CREATE OR REPLACE MACRO all_icd9cm3(codes) AS regexp_full_match(
     codes, '((-|—|\d{2}\.\d[\dx](\d{2}(\d|[A-Z]\d|x\d{3,4})?)?)( |$))*');
 
+-- Whether no code in such a text stands twice: each is found first where it stands. Marks may repeat.
+CREATE OR REPLACE MACRO codes_differ(codes) AS len(list_filter(
+    string_split(codes, ' '),
+    lambda code, place: list_position(string_split(codes, ' '), code) <> place AND given(code)
+)) = 0;
+
 -- External causes (V01-Y98), tumours (C00-D48), injuries and poisonings (S00-T98).
 CREATE OR REPLACE MACRO is_external_cause(code) AS substr(code, 1, 1) IN ('V', 'W', 'X', 'Y');
 CREATE OR REPLACE MACRO is_tumour(code) AS code >= 'C00' AND code < 'D49';
@@ -101,27 +104,23 @@ CREATE OR REPLACE MACRO any_female(codes) AS regexp_matches(codes, '\b(C5[1-8]|N
 CREATE OR REPLACE MACRO any_male(codes) AS regexp_matches(codes, '\b(C6[0-3]|N4\d|N5[01])');
 
 -- Whether it holds an outcome of delivery with a live child, which asks for a birth weight.
-CREATE OR REPLACE MACRO any_live_birth(codes) AS regexp_matches(codes, '\bZ37\.[02356]');
+CREATE OR REPLACE MACRO any_live_birth(codes) AS
+    CASE WHEN contains(codes, 'Z37.') THEN regexp_matches(codes, '\bZ37\.[02356]') ELSE false END;
 
--- Interventional treatment (介入治疗): vessels and heart through a catheter.
-CREATE OR REPLACE MACRO is_intervention(code) AS contains(
-    '00.55 00.60 00.61 00.62 00.63 00.64 00.65 00.66 35.52 35.96 35.97 36.06 36.07 36.09 37.34 38.84 '
-    || '39.50 39.71 39.72 39.73 39.74 39.75 39.76 39.77 39.78 39.79 39.90 ',
-    substr(code, 1, 5) || ' '
-);
+-- Interventional treatment (介入治疗): heart and vessels through a catheter, by the subcategory of ICD-9-CM-3.
+CREATE OR REPLACE MACRO is_intervention(code) AS regexp_matches(
+    code, '^(00\.(55|6[0-6])|35\.(52|9[67])|36\.0[679]|37\.34|38\.84|39\.(50|7[1-9]|90))');
 
 -- Surgery (手术): chapters 01-86 of ICD-9-CM-3 without interventions and without the subcategories that are
--- diagnostic or are treatment short of surgery. The edition's own column "类别" decides where it is loaded;
+-- diagnostic or are treatment short of surgery. The edition's own column 类别 decides where it is at hand;
 -- this is the coarse form, which asks for too little rather than too much.
 CREATE OR REPLACE MACRO is_surgery(code) AS
-    code >= '01' AND code < '87' AND NOT is_intervention(code) AND NOT contains(
-        '01.1 03.3 03.8 03.9 04.1 04.8 05.1 05.3 06.1 07.1 08.1 08.9 09.1 09.4 10.2 10.9 11.2 12.2 12.9 14.1 '
-        || '15.0 16.2 17.9 18.1 20.3 20.7 21.0 21.2 22.0 22.1 23.0 23.2 23.3 23.4 23.7 24.1 24.7 25.0 26.1 '
-        || '27.2 28.1 29.1 31.4 31.9 33.2 34.2 34.9 37.2 37.6 38.2 38.9 39.6 39.9 40.1 41.0 41.1 41.3 41.9 '
-        || '42.2 44.1 45.1 45.2 48.2 49.2 50.1 50.9 51.1 51.9 52.1 52.9 54.2 54.9 55.2 55.9 56.3 57.3 57.9 '
-        || '58.2 59.2 59.9 60.1 60.9 61.1 61.9 62.1 62.9 63.0 64.1 65.1 66.1 67.1 68.1 69.0 69.5 69.6 69.7 '
-        || '69.9 70.2 71.1 72.0 72.2 72.3 72.4 72.5 72.6 72.7 72.8 72.9 73.0 73.1 73.2 73.3 73.4 73.5 73.8 '
-        || '73.9 75.0 75.1 75.2 75.3 75.4 75.7 75.8 76.1 78.8 79.0 79.7 80.3 81.9 82.9 83.2 83.9 84.4 85.1 '
-        || '85.9 86.0 86.1 ',
-        substr(code, 1, 4) || ' '
+    code >= '01' AND code < '87' AND NOT is_intervention(code) AND NOT regexp_matches(
+        code,
+        '^(01\.1|03\.[389]|04\.[18]|05\.[13]|06\.1|07\.1|08\.[19]|09\.[14]|10\.[29]|11\.2|12\.[29]|14\.1|15\.0|'
+        || '16\.2|17\.9|18\.1|20\.[37]|21\.[02]|22\.[01]|23\.[02347]|24\.[17]|25\.0|26\.1|27\.2|28\.1|29\.1|'
+        || '31\.[49]|33\.2|34\.[29]|37\.[26]|38\.[29]|39\.[69]|40\.1|41\.[0139]|42\.2|44\.1|45\.[12]|48\.2|49\.2|'
+        || '5[01]\.[19]|52\.[19]|54\.[29]|55\.[29]|56\.3|57\.[39]|5[89]\.[29]|6[0-2]\.[19]|63\.0|6[4-8]\.1|'
+        || '69\.[05679]|70\.2|71\.1|72|73\.[0-589]|75\.[0-478]|76\.1|78\.8|79\.[07]|80\.3|81\.9|82\.9|83\.[29]|'
+        || '84\.4|85\.[19]|86\.[01])'
     );

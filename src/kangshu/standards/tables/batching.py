@@ -35,10 +35,7 @@ class Rows:
 
 
 class Batcher:
-    """Gathers cleaned rows and gives them out in batches of bounded size.
-
-    Columns are sliced, not copied, so a batch is as cheap as what the reader made.
-    """
+    """Gathers rows, cleans them and gives them out in batches of bounded size."""
 
     def __init__(self, *, width: int, limits: Limits) -> None:
         self._limits = limits
@@ -49,76 +46,71 @@ class Batcher:
         self._start_over()
 
     def add(self, rows: Rows) -> Iterator[Batch]:
-        """Take in `rows`; yield the batches that are full.
+        """Take in `rows`; yield what is enough for a batch.
 
         Raises:
             NotATableError: there were more empty rows than the limits allow.
         """
-        record, faults = self._cleaned(rows)
-        if record.num_rows:
+        if len(rows.numbers):
+            record = pa.record_batch([*rows.columns, pa.array(rows.numbers)], schema=self._schema)
             self._records.append(record)
             self._rows += record.num_rows
             self._bytes += record.nbytes
         self._ragged.extend(rows.ragged)
         self._faults.extend(rows.faults)
-        self._faults.extend(faults)
+        self._may_hold_nul = self._may_hold_nul or rows.may_hold_nul
         waiting = max(self._rows, len(self._ragged), len(self._faults))
         if waiting >= self._limits.batch_rows or self._bytes >= self._limits.batch_bytes:
-            yield from self._full()
+            yield from self.rest()
 
     def rest(self) -> Iterator[Batch]:
-        """Yield what is left at the end, if anything is."""
-        if self._rows or self._ragged or self._faults:
-            yield from self._slices(self._table(), self._rows)
-            self._start_over()
-
-    def _full(self) -> Iterator[Batch]:
-        """Yield whole batches and keep the remainder, unless the batch is full by bytes or faults."""
-        table, size = self._table(), self._limits.batch_rows
-        keep = self._rows % size if self._bytes < self._limits.batch_bytes and self._rows >= size else 0
-        yield from self._slices(table, self._rows - keep)
+        """Yield what was taken in and not yet given out."""
+        if not (self._rows or self._ragged or self._faults):
+            return
+        table, faults = self._cleaned()
+        ragged, faults = self._ragged, sorted([*self._faults, *faults], key=lambda fault: fault.row)
         self._start_over()
-        if keep:
-            kept = table.slice(table.num_rows - keep)
-            self._records = [record for record in kept.to_batches() if record.num_rows]
-            self._rows, self._bytes = keep, kept.nbytes
-
-    def _slices(self, table: pa.Table, stop: int) -> Iterator[Batch]:
-        size = self._limits.batch_rows
-        pieces = max(1, -(-max(stop, len(self._ragged), len(self._faults)) // size))
-        for piece in range(pieces):
-            window = slice(piece * size, (piece + 1) * size)
-            start = min(window.start, stop)
+        # A reader's block may hold far more rows than a batch should; then it is cut into equal parts.
+        parts = max(1, round(max(table.num_rows, len(ragged), len(faults)) / self._limits.batch_rows))
+        for part in range(parts):
+            start, stop = (table.num_rows * edge // parts for edge in (part, part + 1))
             yield Batch(
-                table=table.slice(start, min(window.stop, stop) - start),
-                ragged=tuple(self._ragged[window]),
-                faults=tuple(self._faults[window]),
+                table=table.slice(start, stop - start),
+                ragged=tuple(ragged[len(ragged) * part // parts : len(ragged) * (part + 1) // parts]),
+                faults=tuple(faults[len(faults) * part // parts : len(faults) * (part + 1) // parts]),
             )
-
-    def _table(self) -> pa.Table:
-        return pa.Table.from_batches(self._records, schema=self._schema)
 
     def _start_over(self) -> None:
         self._records: list[pa.RecordBatch] = []
         self._ragged: list[RaggedRow] = []
         self._faults: list[RowFault] = []
         self._rows = self._bytes = 0
+        self._may_hold_nul = False
 
-    def _cleaned(self, rows: Rows) -> tuple[pa.RecordBatch, list[RowFault]]:
-        columns = [trimmed(column) for column in rows.columns]
-        faults, out = _find_faults(columns, rows, limits=self._limits)
+    def _cleaned(self) -> tuple[pa.Table, list[RowFault]]:
+        """Return the good rows of what was gathered, and the faults of the others.
+
+        Small blocks are joined first: looking into a column costs a few microseconds each time.
+        """
+        gathered = pa.Table.from_batches(self._records, schema=self._schema).combine_chunks()
+        columns = [_one_array(column) for column in gathered.columns]
+        numbers = columns.pop().to_numpy()
+        columns = [trimmed(column) for column in columns]
+        faults, out = _find_faults(
+            columns, numbers, may_hold_nul=self._may_hold_nul, field_bytes=self._limits.field_bytes
+        )
         empty = _empty_rows(columns)
         if empty is not None:
-            self._count_empty(int(empty.sum()), row=rows.numbers)
+            self._count_empty(int(empty.sum()), last_row=int(numbers[-1]))
             out = empty if out is None else out | empty
-        record = pa.record_batch([*columns, pa.array(rows.numbers)], schema=self._schema)
-        return (record if out is None else record.filter(pa.array(~out))), faults
+        table = pa.Table.from_arrays([*columns, pa.array(numbers)], schema=self._schema)
+        return (table if out is None else table.filter(pa.array(~out))), faults
 
-    def _count_empty(self, count: int, *, row: Numbers) -> None:
+    def _count_empty(self, count: int, *, last_row: int) -> None:
         self._empties += count
         if self._empties > self._limits.faults:
-            place = f"row {row[-1]}"
-            raise NotATableError(say("too_many_empty", limit=self._limits.faults), place=place)
+            text = say("too_many_empty", limit=self._limits.faults)
+            raise NotATableError(text, place=f"row {last_row}")
 
 
 def trimmed(column: pa.Array) -> pa.Array:
@@ -138,26 +130,24 @@ def without_empty(column: pa.Array) -> pa.Array:
 
 
 def _find_faults(
-    columns: Sequence[pa.Array], rows: Rows, *, limits: Limits
+    columns: Sequence[pa.Array], numbers: Numbers, *, may_hold_nul: bool, field_bytes: int
 ) -> tuple[list[RowFault], npt.NDArray[np.bool_] | None]:
     """Return the faults of cells, one for each row at most, and the rows that have one."""
     found: dict[int, RowFault] = {}
     for position, column in enumerate(columns):
         hits: list[tuple[RowFaultKind, pa.Array]] = []
-        if rows.may_hold_nul and _may_hold(column, (b"\0",)):
+        if may_hold_nul and _may_hold(column, (b"\0",)):
             hits.append((RowFaultKind.NUL, pc.call_function("match_substring", [column], _NUL)))
-        if _text_bytes(column) > limits.field_bytes:
+        if _text_bytes(column) > field_bytes:
             lengths = pc.call_function("binary_length", [column])
-            hits.append(
-                (RowFaultKind.FIELD_TOO_LONG, pc.call_function("greater", [lengths, limits.field_bytes]))
-            )
+            hits.append((RowFaultKind.FIELD_TOO_LONG, pc.call_function("greater", [lengths, field_bytes])))
         for kind, mask in hits:
             for index in np.flatnonzero(_as_mask(mask)):
-                row = int(rows.numbers[index])
+                row = int(numbers[index])
                 found.setdefault(int(index), RowFault(row=row, kind=kind, column=position))
     if not found:
         return [], None
-    out = np.zeros(len(rows.numbers), bool)
+    out = np.zeros(len(numbers), bool)
     out[list(found)] = True
     return [found[index] for index in sorted(found)], out
 
@@ -173,6 +163,11 @@ def _empty_rows(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:
         if not empty.any():
             return None
     return empty
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column whose chunks were combined, as the one array it is."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _may_hold(column: pa.Array, signs: Sequence[bytes]) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,12 +28,10 @@ from kangshu.standards.tables.model import (
     Batch,
     Compression,
     Limits,
-    RowFault,
-    RowFaultKind,
     TableFormat,
     TableKind,
 )
-from kangshu.standards.tables.parquet_pages import page_sizes
+from kangshu.standards.tables.parquet_pages import DELTA_BYTE_ARRAY, Page, longest_entry, pages
 from kangshu.standards.tables.sources import RegularFile, amount
 
 _T = TypeVar("_T")
@@ -43,8 +40,8 @@ MAGIC = b"PAR1"
 _FOOTER = struct.Struct("<I4s")
 _METADATA_BYTES = 64 * MIB
 _METADATA_ITEMS = 2_000_000
-_MOST_PAGES = 1_000_000
-_CELLS_GRACE = 64 * MIB
+_SCANNED_BYTES = 8 * MIB  # of a dictionary; a longer one is taken for a single value
+_CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli", "LZ4": "lz4_raw"}
 _FIRST_ROW = 2  # the heading counts as row 1
 # What Arrow raises on damaged files; its own errors are subclasses of some of these.
 _DAMAGE = (
@@ -71,46 +68,55 @@ class ParquetTable:
         self.format = TableFormat(kind=TableKind.PARQUET, compression=compression)
         self._limits = limits
         self._file = file
+        self._most_bytes = min(
+            limits.unpacked_bytes, limits.unpacked_grace_bytes + limits.unpacked_ratio * file.size
+        )
         _check_footer(file)
-        self._metadata = _guarded(lambda: self._opened().metadata)
+        opened = _guarded(self._opened)
+        self._metadata = opened.metadata
         self._check_size()
-        schema = _guarded(lambda: self._opened().schema_arrow)
+        schema = _guarded(lambda: opened.schema_arrow)
         for position, field in enumerate(schema):
             _check_type(field.type, position=position)
         self.headings = check_headings(schema.names, row=1, limits=limits)
         if len(self.headings) != self._metadata.num_columns:
             raise UnsupportedFormatError(say["nested_column"])
-        self._check_pages()
+        self._rows_at_a_time = self._plan()
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows, row group by row group."""
         batcher = Batcher(width=len(self.headings), limits=self._limits)
-        # Text comes as dictionary and indices: a short page can mean gigabytes of repeated text, so it is
-        # measured before it is written out.
-        parquet = _guarded(lambda: self._opened(read_dictionary=list(self.headings)))
-        row = _FIRST_ROW
-        for group in range(self._metadata.num_row_groups):
-            records = _guarded(lambda group=group: self._records(parquet, group))
+        parquet = _guarded(self._opened)
+        row, unpacked = _FIRST_ROW, 0
+        for group, size in enumerate(self._rows_at_a_time):
+            records = _guarded(lambda group=group, size=size: _records(parquet, group, size))
             while (record := _guarded(lambda records=records: next(records, None))) is not None:
-                for rows in self._rows(record, first=row):
-                    yield from batcher.add(rows)
+                unpacked += record.nbytes
+                if unpacked > self._most_bytes:
+                    raise ArchiveBombError(say("bomb_ratio", ratio=self._limits.unpacked_ratio))
+                yield from batcher.add(self._rows(record, first=row))
                 row += record.num_rows
         if row - _FIRST_ROW != self._metadata.num_rows:
             raise FileCutOffError(say["cut_off"], place=f"row {row}")
         yield from batcher.rest()
 
-    def _opened(self, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    def _opened(self) -> pq.ParquetFile:
         return pq.ParquetFile(
             self._file.stream(),
-            read_dictionary=read_dictionary,
             pre_buffer=False,
             buffer_size=64 * KIB,
             thrift_string_size_limit=_METADATA_BYTES,
             thrift_container_size_limit=_METADATA_ITEMS,
         )
 
-    def _records(self, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
-        return parquet.iter_batches(self._limits.batch_rows, row_groups=[group], use_threads=False)
+    def _rows(self, record: pa.RecordBatch, *, first: int) -> Rows:
+        return Rows(
+            columns=[
+                _guarded(lambda c=column, p=position: canonical(c, position=p))
+                for position, column in enumerate(record.columns)
+            ],
+            numbers=np.arange(first, first + record.num_rows, dtype=np.int64),
+        )
 
     def _check_size(self) -> None:
         found, limits = self._metadata, self._limits
@@ -118,76 +124,108 @@ class ParquetTable:
             raise FileTooLargeError(say("too_many_columns", actual=found.num_columns, limit=limits.columns))
         if found.num_rows > limits.rows:
             raise FileTooLargeError(say("too_many_rows", limit=limits.rows))
-        if found.num_rows * found.num_columns > _CELLS_GRACE + limits.unpacked_ratio * self._file.size:
+        if found.num_rows * found.num_columns > self._most_bytes:
             raise ArchiveBombError(say["bomb_cells"])
 
-    def _check_pages(self) -> None:
-        """Refuse pages that unpack to more than the limits allow, before any is unpacked."""
-        pages_left, bytes_left = _MOST_PAGES, self._file.size
+    def _plan(self) -> list[int]:
+        """Return how many rows of each row group may be unpacked at a time, without unpacking any.
+
+        What a page takes is in its header. But a short page can also mean gigabytes of text: one long
+        value and a million references to it. So the longest value of each dictionary is looked up.
+        """
+        packed_left, unpacked_left = self._file.size, self._most_bytes
+        plan: list[int] = []
         for group in range(self._metadata.num_row_groups):
-            together = 0
+            together = row_bytes = 0
             for column in range(self._metadata.num_columns):
-                start, length = _guarded(lambda g=group, c=column: _extent(self._metadata, g, c))
-                bytes_left -= length
-                if bytes_left < 0:
+                chunk = _guarded(lambda g=group, c=column: _Chunk.of(self._metadata, g, c))
+                packed_left -= chunk.length
+                if packed_left < 0:
                     raise FileCutOffError(say["cut_off"])
-                largest = dictionary = 0
-                pages = page_sizes(self._file, start=start, length=length, most=pages_left)
-                for count, (_, unpacked) in enumerate(pages):
-                    pages_left -= 1
-                    dictionary = unpacked if count == 0 else dictionary
-                    largest = max(largest, unpacked)
-                together += largest + dictionary
-                if together > self._limits.page_bytes:
-                    raise FileTooLargeError(
-                        say("page_too_large", limit=amount(self._limits.page_bytes)),
-                        place=f"column {column + 1}",
-                    )
+                measured = _measure(self._file, chunk)
+                unpacked_left -= measured.unpacked
+                together += measured.in_memory
+                row_bytes += measured.repeated
+                if together > self._limits.page_bytes or unpacked_left < 0:
+                    text = say("page_too_large", limit=amount(self._limits.page_bytes))
+                    raise FileTooLargeError(text, place=f"column {column + 1}")
+            fitting = self._limits.page_bytes // max(1, row_bytes)
+            plan.append(max(1, min(self._limits.batch_rows, fitting)))
+        return plan
 
-    def _rows(self, record: pa.RecordBatch, *, first: int) -> Iterator[Rows]:
-        """Yield the rows of `record` as text, in parts that are not too large once written out."""
-        sizes, faults = self._measure(record, first=first)
-        numbers = np.arange(first, first + record.num_rows, dtype=np.int64)
-        kept = np.ones(record.num_rows, bool)
-        kept[[fault.row - first for fault in faults]] = False
-        sizes[~kept] = 0
-        part = np.cumsum(sizes) // self._limits.batch_bytes
-        cuts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), record.num_rows]
-        for start, stop in pairwise(cuts):
-            window = slice(start, stop)
-            piece = record.slice(start, stop - start)
-            if faults:
-                piece = piece.filter(pa.array(kept[window]))
-            yield Rows(
-                columns=[
-                    _guarded(lambda c=column, p=position: canonical(c, position=p))
-                    for position, column in enumerate(piece.columns)
-                ],
-                numbers=numbers[window][kept[window]],
-                faults=[fault for fault in faults if start <= fault.row - first < stop],
-            )
 
-    def _measure(self, record: pa.RecordBatch, *, first: int) -> tuple[npt.NDArray[np.int64], list[RowFault]]:
-        """Return the bytes of repeated text in each row, and the rows that are too long."""
-        sizes = np.zeros(record.num_rows, np.int64)
-        found: dict[int, RowFault] = {}
-        for position, column in enumerate(record.columns):
-            if not isinstance(column, pa.DictionaryArray) or not _is_text(column.type.value_type):
-                continue
-            lengths = pc.call_function("binary_length", [column.dictionary])
-            longest = pc.call_function("max", [lengths]).as_py() or 0
-            if longest * record.num_rows <= self._limits.batch_bytes // len(record.columns):
-                continue
-            of_rows = pc.call_function("take", [lengths, column.indices]).fill_null(0).to_numpy()
-            sizes += of_rows
-            for index in np.flatnonzero(of_rows > self._limits.field_bytes):
-                row = first + int(index)
-                found.setdefault(
-                    int(index), RowFault(row=row, kind=RowFaultKind.FIELD_TOO_LONG, column=position)
-                )
-        for index in np.flatnonzero(sizes > self._limits.row_bytes):
-            found.setdefault(int(index), RowFault(row=first + int(index), kind=RowFaultKind.ROW_TOO_LONG))
-        return sizes, [found[index] for index in sorted(found)]
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    """Where the pages of a column of a row group stand, and what its values are."""
+
+    start: int
+    length: int
+    codec: str
+    is_text: bool
+    fixed_bytes: int
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData, group: int, column: int) -> _Chunk:
+        found = metadata.row_group(group).column(column)
+        start = found.data_page_offset
+        if found.has_dictionary_page and 0 < (found.dictionary_page_offset or 0) < start:
+            start = found.dictionary_page_offset
+        if start < 0 or found.total_compressed_size < 0:
+            raise ValueError("no such place in a file")
+        fixed = found.physical_type == "FIXED_LEN_BYTE_ARRAY"
+        return cls(
+            start=start,
+            length=found.total_compressed_size,
+            codec=found.compression,
+            is_text=found.physical_type == "BYTE_ARRAY",
+            fixed_bytes=max(0, metadata.schema.column(column).length) if fixed else 0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What the pages of a chunk take: in all, at one time, and one value that a page repeats."""
+
+    unpacked: int
+    in_memory: int
+    repeated: int
+
+
+def _measure(file: RegularFile, chunk: _Chunk) -> _Measured:
+    unpacked = largest = dictionary = repeated = 0
+    for page in pages(file, start=chunk.start, length=chunk.length):
+        unpacked += page.unpacked
+        if page.is_dictionary:
+            dictionary = max(dictionary, page.unpacked)
+            if chunk.is_text:
+                repeated = max(repeated, _longest(file, page, codec=chunk.codec))
+        else:
+            largest = max(largest, page.unpacked)
+            if page.encoding == DELTA_BYTE_ARRAY:
+                repeated = max(repeated, page.unpacked)
+    return _Measured(
+        unpacked=unpacked, in_memory=largest + dictionary, repeated=max(repeated, chunk.fixed_bytes)
+    )
+
+
+def _longest(file: RegularFile, page: Page, *, codec: str) -> int:
+    """Return the bytes of the longest value in a dictionary, or a bound for it."""
+    if page.unpacked > _SCANNED_BYTES:
+        return page.unpacked
+    packed = file.read_at(page.offset, page.packed)
+    try:
+        return longest_entry(packed if codec == "UNCOMPRESSED" else _decompressed(packed, page, codec=codec))
+    except (*_DAMAGE, NotImplementedError):
+        return page.unpacked
+
+
+def _decompressed(packed: bytes, page: Page, *, codec: str) -> bytes:
+    name = _CODECS[codec]
+    return pa.decompress(packed, decompressed_size=page.unpacked, codec=name, asbytes=True)
+
+
+def _records(parquet: pq.ParquetFile, group: int, size: int) -> Iterator[pa.RecordBatch]:
+    return parquet.iter_batches(size, row_groups=[group], use_threads=False)
 
 
 def canonical(column: pa.Array, *, position: int = 0) -> pa.Array:
@@ -268,17 +306,6 @@ def _check_footer(file: RegularFile) -> None:
         raise FileCutOffError(say["cut_off"])
     if length > _METADATA_BYTES:
         raise FileTooLargeError(say("metadata_too_large", limit=amount(_METADATA_BYTES)))
-
-
-def _extent(metadata: pq.FileMetaData, group: int, column: int) -> tuple[int, int]:
-    """Return where the pages of a column of a row group start, and how many bytes they take."""
-    chunk = metadata.row_group(group).column(column)
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < start:
-        start = chunk.dictionary_page_offset
-    if start < 0 or chunk.total_compressed_size < 0:
-        raise ValueError("no such place in a file")
-    return start, chunk.total_compressed_size
 
 
 def _guarded(step: Callable[[], _T]) -> _T:

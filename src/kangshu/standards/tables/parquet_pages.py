@@ -6,51 +6,108 @@ protocol. See parquet-format, `PageHeader` in parquet.thrift, and thrift-compact
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from kangshu.standards.tables.errors import FileCutOffError, FileTooLargeError, say
+from kangshu.standards.tables.errors import FileCutOffError, say
 from kangshu.standards.tables.model import KIB, MIB
-from kangshu.standards.tables.sources import RegularFile, amount
+from kangshu.standards.tables.sources import RegularFile
 
-_HEADER_BYTES = 512
-_MOST_HEADER_BYTES = MIB  # statistics of long values stand in it
-_MOST_DEPTH = 16
-_UNCOMPRESSED, _COMPRESSED = 2, 3  # field ids of PageHeader
+DELTA_BYTE_ARRAY = 7  # an encoding: each value is a part of the one before and some more
+
+_HEADER_BYTES = KIB // 2
+_MOST_HEADER_BYTES = 8 * MIB  # statistics of long values stand in it
+_MOST_DEPTH = 8
+_DICTIONARY_PAGE = 2  # a page type
+_TYPE, _UNPACKED, _PACKED = 1, 2, 3  # fields of PageHeader
+# Where the encoding stands in the headers of data pages, dictionary pages and data pages of version 2.
+_ENCODINGS = ((5, 2), (7, 2), (8, 4))
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
+_LENGTH = struct.Struct("<I")
+
+_Fields = dict[int, "int | _Fields"]
 
 
 class _Short(Exception):  # noqa: N818 - a signal within this module: more bytes are needed
     """The bytes end before the header does."""
 
 
-def page_sizes(file: RegularFile, *, start: int, length: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield the packed and the unpacked size of each page between `start` and `start + length`.
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page: where its content stands, how long it is packed and unpacked, how it is encoded."""
+
+    offset: int
+    packed: int
+    unpacked: int
+    encoding: int
+    is_dictionary: bool
+
+
+def pages(file: RegularFile, *, start: int, length: int) -> Iterator[Page]:
+    """Yield the pages between `start` and `start + length`.
 
     Raises:
         FileCutOffError: there are no proper page headers, or they do not add up.
-        FileTooLargeError: there are more than `most` pages.
     """
     offset, end = start, start + length
-    for _ in range(most):
-        if offset >= end:
-            return
-        header, packed, unpacked = _page_header(file, offset)
-        offset += header + packed
-        if packed < 0 or unpacked < 0 or offset > end:
+    while offset < end:
+        size, fields = _page_header(file, offset)
+        page = _page(fields, offset=offset + size)
+        if page is None or page.offset + page.packed > end:
             raise FileCutOffError(say["cut_off"], place=f"byte {offset}")
-        yield packed, unpacked
-    if offset < end:
-        raise FileTooLargeError(say("page_too_large", limit=amount(64 * KIB)))
+        yield page
+        offset = page.offset + page.packed
 
 
-def _page_header(file: RegularFile, offset: int) -> tuple[int, int, int]:
-    """Return the lengths of the header, of the packed and of the unpacked page."""
+def longest_entry(dictionary: bytes) -> int:
+    """Return the bytes of the longest value in the unpacked dictionary page of a text column.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    offset = longest = 0
+    end = len(dictionary)
+    while offset < end:
+        if offset + 4 > end:
+            raise ValueError("the last length is not complete")
+        (length,) = _LENGTH.unpack_from(dictionary, offset)
+        longest = max(longest, length)
+        offset += 4 + length
+    if offset != end:
+        raise ValueError("the last value is not complete")
+    return longest
+
+
+def _page(fields: _Fields, *, offset: int) -> Page | None:
+    packed, unpacked = fields.get(_PACKED), fields.get(_UNPACKED)
+    if not isinstance(packed, int) or not isinstance(unpacked, int) or packed < 0 or unpacked < 0:
+        return None
+    encoding = 0
+    for header, field in _ENCODINGS:
+        inner = fields.get(header)
+        if isinstance(inner, dict):
+            found = inner.get(field)
+            encoding = found if isinstance(found, int) else encoding
+    return Page(
+        offset=offset,
+        packed=packed,
+        unpacked=unpacked,
+        encoding=encoding,
+        is_dictionary=fields.get(_TYPE) == _DICTIONARY_PAGE,
+    )
+
+
+def _page_header(file: RegularFile, offset: int) -> tuple[int, _Fields]:
+    """Return the length of the header and its fields."""
     size = _HEADER_BYTES
     while True:
         data = file.read_at(offset, size)
+        compact = _Compact(data)
         try:
-            return _Compact(data).page_header()
+            fields = compact.fields()
+            return compact.read, fields
         except _Short:
             if len(data) < size or size >= _MOST_HEADER_BYTES:
                 break
@@ -61,44 +118,30 @@ def _page_header(file: RegularFile, offset: int) -> tuple[int, int, int]:
 
 
 class _Compact:
-    """Just enough of Thrift's compact protocol to find two numbers and the end of a struct."""
+    """Thrift's compact protocol, as much of it as page headers use; of values, only integers are kept."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self.read = 0
 
-    def page_header(self) -> tuple[int, int, int]:
-        found: dict[int, int] = {}
-        field = 0
-        while True:
-            kind, field = self._field(field)
-            if kind == 0:
-                break
-            if kind in _INTEGERS:
-                number = self._varint()
-                found[field] = (number >> 1) ^ -(number & 1)
-            else:
-                self._skip(kind, depth=0)
-        if _UNCOMPRESSED not in found or _COMPRESSED not in found:
-            raise ValueError("not a page header")
-        return self._at, found[_COMPRESSED], found[_UNCOMPRESSED]
-
-    def _field(self, before: int) -> tuple[int, int]:
-        """Return kind and id of the next field; kind 0 ends a struct."""
-        head = self._byte()
-        kind, step = head & 0x0F, head >> 4
-        if kind == 0:
-            return 0, 0
-        if step:
-            return kind, before + step
-        number = self._varint()
-        return kind, (number >> 1) ^ -(number & 1)
-
-    def _skip(self, kind: int, *, depth: int) -> None:
+    def fields(self, depth: int = 0) -> _Fields:
+        """Return the integers of a struct by field id, and those of the structs in it."""
         if depth > _MOST_DEPTH:
             raise ValueError("nested too deeply")
-        if kind in (_TRUE, _FALSE):
-            return
+        found: _Fields = {}
+        field = 0
+        while kind := (head := self._byte()) & 0x0F:
+            step = head >> 4
+            field = field + step if step else self._integer()
+            if kind in _INTEGERS:
+                found[field] = self._integer()
+            elif kind == _STRUCT:
+                found[field] = self.fields(depth + 1)
+            else:
+                self._skip(kind, depth=depth + 1)
+        return found
+
+    def _skip(self, kind: int, *, depth: int) -> None:
         if kind in _INTEGERS:
             self._varint()
         elif kind in (_BYTE, _DOUBLE):
@@ -108,13 +151,8 @@ class _Compact:
         elif kind in (_LIST, _SET):
             self._skip_list(depth=depth)
         elif kind == _STRUCT:
-            field = 0
-            while True:
-                inner, field = self._field(field)
-                if inner == 0:
-                    return
-                self._skip(inner, depth=depth + 1)
-        else:
+            self.fields(depth)
+        elif kind not in (_TRUE, _FALSE):
             raise ValueError("no page header has a map or an unknown type")
 
     def _skip_list(self, *, depth: int) -> None:
@@ -122,10 +160,14 @@ class _Compact:
         count, kind = head >> 4, head & 0x0F
         if count == 15:
             count = self._varint()
-        if count > len(self._data):
-            raise ValueError("longer than the header")
+        if depth > _MOST_DEPTH or count > _MOST_HEADER_BYTES:
+            raise ValueError("longer than a header")
         for _ in range(count):
             self._skip(_BYTE if kind in (_TRUE, _FALSE) else kind, depth=depth + 1)
+
+    def _integer(self) -> int:
+        number = self._varint()
+        return (number >> 1) ^ -(number & 1)
 
     def _varint(self) -> int:
         result = shift = 0
@@ -139,14 +181,14 @@ class _Compact:
                 raise ValueError("not a number")
 
     def _byte(self) -> int:
-        if self._at >= len(self._data):
+        if self.read >= len(self._data):
             raise _Short
-        self._at += 1
-        return self._data[self._at - 1]
+        self.read += 1
+        return self._data[self.read - 1]
 
     def _move(self, count: int) -> None:
         if count > _MOST_HEADER_BYTES:
             raise ValueError("longer than a header")
-        self._at += count
-        if self._at > len(self._data):
+        self.read += count
+        if self.read > len(self._data):
             raise _Short

@@ -1,0 +1,55 @@
+"""What the machine doors need from the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from kangshu.declarations import Pack
+from kangshu.intake import Receipt
+from kangshu.kernel.clock import Clock
+from kangshu.security.keys import Keys
+from kangshu.security.principals import Principal
+from kangshu.storage.database import Database
+
+
+class SubmitUpload(Protocol):
+    """Takes a file over and answers with its receipt, which may still be waiting for work."""
+
+    async def __call__(
+        self,
+        *,
+        file: Path,
+        name: str,
+        dataset: str | None,
+        institution: str | None,
+        period: str | None,
+        principal: Principal,
+    ) -> Receipt:
+        """Take in the file at `file`, which from now on belongs to the callee (it moves or removes it)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything that the doors use; made once by the app and shared by all requests."""
+
+    database: Database
+    keys: Keys
+    pack: Pack
+    clock: Clock
+    random: Callable[[int], bytes]
+    """`random(n)` gives n unpredictable bytes (`secrets.token_bytes`)."""
+    submit_upload: SubmitUpload
+    lake_home: Path
+    """Where the lake and the lists of refused rows lie."""
+    inbox: Path
+    """A folder for files on their way in; best on the lake's own disk."""
+    upload_limit_bytes: int = 8 << 30
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """What `/metrics` shows."""
+    version: str = ""

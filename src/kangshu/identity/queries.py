@@ -1,0 +1,270 @@
+"""Look persons up and show what is known of them, in clear text.
+
+Whoever calls has settled who may see it: the doors ask `consent` for a grant and mask what the role may
+not read. Sealed values are compared with their digests as they are opened, so a changed one is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from kangshu.identity import store
+from kangshu.identity.errors import PersonUnknownError, ReviewUnknownError, SearchTooWideError
+from kangshu.identity.model import (
+    DayCount,
+    Event,
+    EventKind,
+    Identifier,
+    IdentifierKind,
+    PersonSummary,
+    Review,
+    ReviewReason,
+    ReviewState,
+)
+from kangshu.identity.normalising import (
+    COLUMNS,
+    NAME_PREFIX,
+    PHONE_PREFIX,
+    Claims,
+    fold_names,
+    identifier_text,
+    normalise,
+)
+from kangshu.identity.policy import STRONG_DOCUMENTS
+from kangshu.kernel.periods import Period
+from kangshu.kernel.texts import load_catalogue
+from kangshu.security.errors import SealBrokenError
+from kangshu.security.keys import Keys
+from kangshu.security.sealing import digest_many, open_checked, open_many
+from kangshu.storage.database import Connection
+
+LIMIT_MOST = 200
+
+say = load_catalogue(__package__ or __name__)
+
+
+async def find_persons(
+    connection: Connection,
+    *,
+    keys: Keys,
+    name: str | None = None,
+    resident_number: str | None = None,
+    document_number: str | None = None,
+    document_type: str | None = None,
+    local_number: str | None = None,
+    institution: str | None = None,
+    birth_date: date | None = None,
+    phone: str | None = None,
+    limit: int = 50,
+) -> list[PersonSummary]:
+    """Return the persons for whom everything given holds, by id, at most `limit` (1 to 200).
+
+    Numbers and names are normalised as on arrival and must be whole. Of several numbers one is enough. A
+    number that cannot be one finds nobody. Without `document_type` every type is tried.
+
+    Raises:
+        SearchTooWideError: neither a number nor a name nor a phone is given.
+    """
+    limit = min(max(limit, 1), LIMIT_MOST)
+    documents = [document_type] if document_type else [None, *sorted(STRONG_DOCUMENTS)]
+    first: dict[str, Any] = {
+        "resident_number": resident_number,
+        "institution": institution,
+        "local_number": local_number,
+        "name": name,
+        "phone": phone,
+    }
+    wanted = _claims(
+        [first, *({"document_type": kind, "document_number": document_number} for kind in documents)]
+    )
+    filters: store.Filters = (
+        _short_digests(keys, NAME_PREFIX, [wanted.name_key[0].as_py()])[0],
+        birth_date,
+        _short_digests(keys, PHONE_PREFIX, [wanted.phone[0].as_py()])[0],
+    )
+    if (name and filters[0] is None) or (phone and filters[2] is None):
+        return []
+    if resident_number or document_number or local_number:
+        digests = digest_many(keys.lookup_key, _number_texts(wanted))
+        rows = await store.find_by_digests(connection, digests=digests, filters=filters, limit=limit)
+    elif name or phone:
+        rows = await store.find_by_facts(connection, filters=filters, limit=limit)
+    else:
+        raise SearchTooWideError(say["search_too_wide"])
+    return _summaries(keys, rows)
+
+
+async def get_person(connection: Connection, *, keys: Keys, person: int) -> PersonSummary:
+    """Return what is known of the person.
+
+    Raises:
+        PersonUnknownError: there is none with this id.
+    """
+    for found in await list_persons(connection, keys=keys, persons=[person]):
+        return found
+    raise PersonUnknownError(say["person_unknown"])
+
+
+async def list_persons(connection: Connection, *, keys: Keys, persons: Sequence[int]) -> list[PersonSummary]:
+    """Return what is known of these persons, by id; ids that nobody has are left out."""
+    return _summaries(keys, await store.get_persons(connection, persons=list(persons)))
+
+
+async def list_identifiers(connection: Connection, *, keys: Keys, person: int) -> list[Identifier]:
+    """Return what the person is known by, the strongest first.
+
+    Raises:
+        PersonUnknownError: there is no person with this id.
+    """
+    rows = await store.list_identifiers(connection, person=person)
+    if not rows and not await store.get_persons(connection, persons=[person]):
+        raise PersonUnknownError(say["person_unknown"])
+    return [
+        Identifier(
+            kind=IdentifierKind(row["kind"]),
+            issuer=row["issuer"],
+            value=_open_number(keys, row),
+            variant=row["variant"],
+            disputed=row["disputed"],
+            seen_at=row["seen_at"],
+        )
+        for row in rows
+    ]
+
+
+async def list_reviews(
+    connection: Connection,
+    *,
+    state: ReviewState | None = ReviewState.OPEN,
+    person: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Review]:
+    """Return review entries, the newest first; `before` is the last id of the page before."""
+    rows = await store.list_reviews(
+        connection,
+        state=state.value if state else None,
+        person=person,
+        before=before,
+        limit=min(max(limit, 1), LIMIT_MOST),
+    )
+    return [review_from(row) for row in rows]
+
+
+async def get_review(connection: Connection, *, review: int) -> Review:
+    """Return the review entry.
+
+    Raises:
+        ReviewUnknownError: there is none with this id.
+    """
+    row = await store.get_review(connection, review=review, locked=False)
+    if row is None:
+        raise ReviewUnknownError(say["review_unknown"])
+    return review_from(row)
+
+
+async def list_events(
+    connection: Connection, *, person: int, before: int | None = None, limit: int = 50
+) -> list[Event]:
+    """Return what happened to the person, the newest first."""
+    rows = await store.list_events(
+        connection, person=person, before=before, limit=min(max(limit, 1), LIMIT_MOST)
+    )
+    return [Event(**{**row, "kind": EventKind(row["kind"])}) for row in rows]
+
+
+async def count_persons(connection: Connection) -> int:
+    """Return how many persons the index holds."""
+    return await store.count_persons(connection)
+
+
+async def count_open_reviews(connection: Connection) -> int:
+    """Return how many review entries wait for a human."""
+    return await store.count_reviews(connection)
+
+
+async def count_created(connection: Connection, *, period: Period) -> list[DayCount]:
+    """Return how many persons were created on each day of the period; days without any are left out."""
+    rows = await store.count_created(connection, first=period.start, end=period.end)
+    return [DayCount(day=row["day"], persons=row["persons"]) for row in rows]
+
+
+def review_from(row: Mapping[str, Any]) -> Review:
+    """Return the stored row as a value."""
+    parts = dict(row)
+    return Review(
+        **{
+            **parts,
+            "kind": IdentifierKind(parts["kind"]),
+            "reason": ReviewReason(parts["reason"]),
+            "state": ReviewState(parts["state"]),
+        }
+    )
+
+
+def _summaries(keys: Keys, rows: Sequence[Mapping[str, Any]]) -> list[PersonSummary]:
+    names = _open_column(keys, rows, "name_sealed")
+    phones = _open_column(keys, rows, "phone_sealed")
+    numbers = _open_column(keys, rows, "number_sealed")
+    folded = fold_names(pa.array(names, pa.string())).to_pylist()
+    owned = _claims([{"resident_number": number} for number in numbers]).texts(IdentifierKind.RESIDENT_NUMBER)
+    _check([row["name_digest"] for row in rows], _short_digests(keys, NAME_PREFIX, folded))
+    _check([row["phone_digest"] for row in rows], _short_digests(keys, PHONE_PREFIX, phones))
+    _check([row["number_digest"] for row in rows], _digests(keys, owned.to_pylist()))
+    return [
+        PersonSummary(
+            id=row["id"],
+            name=name,
+            sex=None if row["sex"] is None else str(row["sex"]),
+            birth_date=row["birth_date"],
+            resident_number=number,
+            phone=phone,
+            created_at=row["created_at"],
+            origin=row["origin"],
+        )
+        for row, name, number, phone in zip(rows, names, numbers, phones, strict=True)
+    ]
+
+
+def _open_number(keys: Keys, row: Mapping[str, Any]) -> str | None:
+    if row["sealed"] is None:
+        return None
+    prefix = identifier_text(row["kind"], row["issuer"] or "", "")
+    return open_checked(keys, [row["sealed"]], [row["digest"]], prefix=prefix)[0]
+
+
+def _open_column(keys: Keys, rows: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
+    opened = iter(open_many(keys, [row[name] for row in rows if row[name] is not None]))
+    return [None if row[name] is None else next(opened) for row in rows]
+
+
+def _check(stored: Sequence[Any], computed: Sequence[Any]) -> None:
+    if list(stored) != list(computed):
+        raise SealBrokenError(say["seal_broken"])
+
+
+def _claims(rows: Sequence[Mapping[str, Any]]) -> Claims:
+    """Return search words as claims, so that they are normalised in the same way."""
+    kinds = {name: pa.date32() if name == "birth_date" else pa.string() for name in COLUMNS}
+    return normalise(
+        pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()})
+    )
+
+
+def _number_texts(claims: Claims) -> list[str]:
+    kinds = (IdentifierKind.RESIDENT_NUMBER, IdentifierKind.DOCUMENT, IdentifierKind.LOCAL_NUMBER)
+    return [text for kind in kinds for text in claims.texts(kind).drop_null().to_pylist()]
+
+
+def _digests(keys: Keys, texts: Sequence[str | None]) -> list[bytes | None]:
+    known = iter(digest_many(keys.lookup_key, [text for text in texts if text is not None]))
+    return [None if text is None else next(known) for text in texts]
+
+
+def _short_digests(keys: Keys, prefix: str, texts: Sequence[str | None]) -> list[int | None]:
+    whole = _digests(keys, [None if text is None else prefix + text for text in texts])
+    return [None if digest is None else int.from_bytes(digest[:8], signed=True) for digest in whole]
