@@ -71,7 +71,7 @@ def intake(tmp_path: Path, database_url: str, fixed_clock, run):
                     pack=PACK,
                     home=tmp_path / "home",
                     clock=fixed_clock,
-                    make_linker=CountingLinker,
+                    make_linker=lambda _file_id: CountingLinker(),
                     senders=EverybodySends(),
                     **changes,
                 )

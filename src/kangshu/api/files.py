@@ -94,8 +94,9 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 @router.post(
     "/datasets/{name}",
     summary="Send a data-set file",
-    description="The body is the file itself: CSV, XLSX or Parquet, zipped or not. Format, encoding and columns "
-    "are recognised by content. The same bytes again give the receipt of a duplicate and change nothing.",
+    description="The body is the file itself: CSV, XLSX or Parquet, zipped or not. Format, encoding and "
+    "columns are recognised by content. The same bytes again give the receipt of a duplicate and "
+    "change nothing.",
     response_model=ReceiptAnswer,
     responses={
         200: {"description": "Known already: the receipt of a duplicate, or of a file that was refused"},

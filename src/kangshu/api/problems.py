@@ -73,7 +73,13 @@ async def refused(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(RETRY_SECONDS)
     more = {"error": error.code} if isinstance(error, TokenRefusedError) else None
     return problem(
-        request, status=status, kind=error.kind, text=error.text, place=error.place, more=more, headers=headers
+        request,
+        status=status,
+        kind=error.kind,
+        text=error.text,
+        place=error.place,
+        more=more,
+        headers=headers,
     )
 
 

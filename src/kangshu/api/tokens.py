@@ -37,8 +37,9 @@ class _Credentials:
 @router.post(
     "/oauth/token",
     summary="Issue an access token",
-    description="Grant `client_credentials`: id and secret in a Basic header or in the form. Grant `password` "
-    "for staff: `username`, `password` and, where it is set up, `otp`. The token is good for an hour.",
+    description="Grant `client_credentials`: id and secret in a Basic header or in the form. Grant "
+    "`password` for staff: `username`, `password` and, where it is set up, `otp`. The token is good for "
+    "an hour.",
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from kangshu import directory
 from kangshu.app.platform import Platform
-from kangshu.console import DemoAccount
 from kangshu.kernel.texts import Text
 from kangshu.security import operations as security
 from kangshu.security.errors import AccountExistsError
@@ -52,11 +51,6 @@ PEOPLE = (
     DemoPerson(name="auditor", title=Text(zh="审计员", en="auditor"), role=Role.AUDITOR),
     DemoPerson(name="admin", title=Text(zh="系统管理员", en="administrator"), role=Role.ADMINISTRATOR),
 )
-
-
-def demo_accounts() -> tuple[DemoAccount, ...]:
-    """Return what the sign-in page shows."""
-    return tuple(DemoAccount(name=one.name, password=one.password, title=one.title) for one in PEOPLE)
 
 
 async def make_accounts(platform: Platform) -> list[DemoPerson]:

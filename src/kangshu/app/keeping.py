@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kangshu import lake
 from kangshu.app.platform import make_home, open_platform
 from kangshu.app.settings import load_settings
-from kangshu.storage import backup, embedded
-from kangshu.storage.database import Database
+from kangshu.storage import backup
+from kangshu.storage.database import Connection
 
-# The spool holds files that were acknowledged but not yet taken in; the inbox and scratch hold nothing to keep.
-KEPT_FOLDERS = ("keys", "lake", "rejects", "spool")
-KEPT_FILES = ("settings.toml",)
+# The spool holds files that were acknowledged but not yet taken in; inbox and scratch hold nothing to keep.
+_FOLDERS = ("settings.toml", "rejects", "spool")
+# The audit anchor must not be newer than the tables, so the keys go first.
+_EARLY_FOLDERS = ("keys",)
 
 
 async def back_up(home: Path, file: Path) -> dict[str, Any]:
     """Write a backup of the platform in `home` and return its figures."""
     async with open_platform(home) as platform:
         done = await backup.backup(
-            home=home, database=platform.database, out=file, folders=KEPT_FOLDERS, files=KEPT_FILES
+            platform.database,
+            home=home,
+            out=file,
+            now=platform.clock.now(),
+            folders=_FOLDERS,
+            early_folders=_EARLY_FOLDERS,
+            live_files=_lake_files,
         )
-    return {"file": str(file), "bytes": file.stat().st_size, "entries": done.entries}
+    return {"file": str(file), **asdict(done)}
 
 
 async def restore_home(home: Path, file: Path) -> dict[str, Any]:
     """Restore a backup into an empty home and return its figures."""
     make_home(home)
     settings = load_settings(home)
-    url = settings.database_url or await asyncio.to_thread(embedded.start, home)
-    async with await Database.open(url) as database:
-        done = await backup.restore(home=home, database=database, source=file)
-    return {"home": str(home), "entries": done.entries}
+    done = await backup.restore(file, home=home, url=settings.database_url or None)
+    return {"home": str(home), **asdict(done)}
+
+
+async def _lake_files(connection: Connection) -> Sequence[str]:
+    """Return the lake's files that the manifest names, relative to the home."""
+    return [f"lake/{one.path}" for one in await lake.live_segments(connection)]

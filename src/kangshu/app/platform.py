@@ -70,7 +70,7 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
                 pack=pack,
                 home=home,
                 clock=clock,
-                make_linker=lambda: Linker(keys=keys, random=secrets.token_bytes),
+                make_linker=lambda file_id: Linker(keys, random=secrets.token_bytes, origin=file_id),
                 senders=Senders(),
                 listeners=listeners(),
             )

@@ -1,4 +1,4 @@
-"""Print a command's result for people or as one JSON object, and turn failures into a sentence and a status."""
+"""Print a command's result for people or as one JSON object; turn failures into a sentence and a status."""
 
 from __future__ import annotations
 

@@ -38,7 +38,11 @@ def check_file(
         recognition = recognise(
             headings=reader.headings, pack=pack, dataset=dataset.name, file_name=path.name
         )
-        check = FileCheck(engine=engine, plan=compile_plan(recognition=recognition, pack=pack, allowed=None))
+        check = FileCheck(
+            engine=engine,
+            plan=compile_plan(recognition=recognition, pack=pack, allowed=None),
+            received_at=received_at,
+        )
         for batch in reader.batches():
             checked = check.check(batch)
             accepted += checked.good.num_rows
@@ -109,7 +113,8 @@ def report_html(report: dict[str, Any], *, dataset: Dataset) -> str:
     """Return the findings as one self-contained page that can be mailed to a vendor."""
     rows = "".join(
         f"<tr class={escape(one['severity'])}><td>{escape(one['rule'])}<td>{escape(one['title'])}"
-        f"<td class=n>{one['rows']:,}<td>{escape(one['message'])}<br><small>{escape(one['message_en'])}</small>"
+        f"<td class=n>{one['rows']:,}<td>{escape(one['message'])}"
+        f"<br><small>{escape(one['message_en'])}</small>"
         f"<td>{escape(one['first_rows'])}"
         for one in report["findings"]
     )
@@ -117,12 +122,16 @@ def report_html(report: dict[str, Any], *, dataset: Dataset) -> str:
     return (
         "<!doctype html><html lang=zh><meta charset=utf-8><title>"
         f"{escape(dataset.title.zh)} 自测报告</title><style>"
-        "body{font:15px/1.6 system-ui,'Noto Sans CJK SC',sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
+        "body{font:15px/1.6 system-ui,'Noto Sans CJK SC',sans-serif;max-width:70rem;"
+        "margin:2rem auto;padding:0 1rem}"
         "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.4rem .6rem;"
-        "border-bottom:1px solid #ddd;vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}"
-        ".error td:first-child{border-left:4px solid #b42318}.warning td:first-child{border-left:4px solid #b54708}"
+        "border-bottom:1px solid #ddd;vertical-align:top}"
+        ".n{text-align:right;font-variant-numeric:tabular-nums}"
+        ".error td:first-child{border-left:4px solid #b42318}"
+        ".warning td:first-child{border-left:4px solid #b54708}"
         "small{color:#555}</style>"
-        f"<h1>{escape(dataset.title.zh)} 自测报告</h1><p>{escape(report['file'])} · {escape(dataset.edition)}"
+        f"<h1>{escape(dataset.title.zh)} 自测报告</h1>"
+        f"<p>{escape(report['file'])} · {escape(dataset.edition)}"
         f"<p>行 rows <b>{report['rows']:,}</b> · 通过 accepted <b>{report['accepted']:,}</b> · "
         f"退回 rejected <b>{report['rejected']:,}</b> · 得分 score <b>{'—' if score is None else score}</b>"
         "<p>本报告不含任何数据值，可直接发给软件厂商。This report holds no values out of the file."

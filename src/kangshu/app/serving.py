@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from kangshu import api, console
+from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
 from kangshu.app.maintenance import merge_segments, seal_audit, sweep
@@ -42,7 +43,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
-    demo_accounts: Sequence[console.DemoAccount] = (),
+    demo_people: Sequence[DemoPerson] = (),
     ready: asyncio.Event | None = None,
 ) -> None:
     """Serve until the process is told to stop.
@@ -58,7 +59,7 @@ async def serve(
     async with open_platform(home) as platform:
         siblings = [await _start_sibling(home, listener) for _ in range(1, workers)]
         try:
-            server = uvicorn.Server(_config(build_app(platform, demo_accounts=demo_accounts)))
+            server = uvicorn.Server(_config(build_app(platform, demo_people=demo_people)))
             async with background(platform):
                 if ready:
                     ready.set()
@@ -78,8 +79,8 @@ async def serve_only(*, home: Path, descriptor: int) -> None:
         await uvicorn.Server(_config(build_app(platform))).serve(sockets=[listener])
 
 
-def build_app(platform: Platform, *, demo_accounts: Sequence[console.DemoAccount] = ()) -> Starlette:
-    """Return the web application with every door mounted."""
+def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> Starlette:
+    """Return the web application with every door mounted; `demo_people` stand on the sign-in page."""
     uploads = Uploads(platform)
     inbox = platform.home / "inbox"
     inbox.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,10 @@ def build_app(platform: Platform, *, demo_accounts: Sequence[console.DemoAccount
             anchor=platform.anchor,
             region=Text(zh=region, en=region) if region else platform.pack.title,
             upload_limit_bytes=limit,
-            demo_accounts=tuple(demo_accounts),
+            demo_accounts=tuple(
+                console.DemoAccount(name=one.name, password=one.password, title=one.title)
+                for one in demo_people
+            ),
             secure_cookies=platform.settings.secure_cookies,
         )
     )

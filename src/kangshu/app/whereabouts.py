@@ -13,7 +13,7 @@ class LakeWhereabouts:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    async def institutions_of(self, connection: Connection, person: int) -> set[str]:
+    async def institutions_of(self, connection: Connection, *, person: int) -> set[str]:
         """Return the institutions that have sent rows about the person."""
         return set(
             await lake.institutions_of(self._platform.database, self._platform.engine, persons=[person])

@@ -32,7 +32,9 @@ _GROUPS = (
     Group(
         title="nav.region",
         entries=(
-            Entry(href="/console", title="nav.overview", icon="overview", key="o", may=Permission.SEE_OVERVIEW),
+            Entry(
+                href="/console", title="nav.overview", icon="overview", key="o", may=Permission.SEE_OVERVIEW
+            ),
             Entry(
                 href="/console/receipts",
                 title="nav.receipts",
@@ -56,7 +58,11 @@ _GROUPS = (
         title="nav.people",
         entries=(
             Entry(
-                href="/console/persons", title="nav.persons", icon="persons", key="p", may=Permission.FIND_PERSONS
+                href="/console/persons",
+                title="nav.persons",
+                icon="persons",
+                key="p",
+                may=Permission.FIND_PERSONS,
             ),
             Entry(
                 href="/console/reviews",
@@ -78,7 +84,11 @@ _GROUPS = (
                 may=Permission.SEE_DECLARATIONS,
             ),
             Entry(
-                href="/console/codes", title="nav.codes", icon="codes", key="c", may=Permission.SEE_DECLARATIONS
+                href="/console/codes",
+                title="nav.codes",
+                icon="codes",
+                key="c",
+                may=Permission.SEE_DECLARATIONS,
             ),
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
@@ -67,8 +67,8 @@ class Services:
     """A folder for uploads on their way in; best on the lake's own disk."""
     anchor: Path
     """Where the head of the audit chain is kept."""
-    region: Text = Text(zh="", en="")
-    zone: tzinfo = ZoneInfo("Asia/Shanghai")
+    region: Text = field(default_factory=lambda: Text(zh="", en=""))
+    zone: tzinfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
     upload_limit_bytes: int = 8 << 30
     demo_accounts: tuple[DemoAccount, ...] = ()
     secure_cookies: bool = False

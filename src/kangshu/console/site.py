@@ -16,8 +16,18 @@ from starlette.routing import Route
 from kangshu.console.errors import SignInNeededError
 from kangshu.console.headers import SecurityHeaders
 from kangshu.console.overview_figures import FiguresCache
-from kangshu.console.pages import account, audit, datasets, institutions, overview, persons, receipts
-from kangshu.console.pages import reviews, sign_in, upload
+from kangshu.console.pages import (
+    account,
+    audit,
+    datasets,
+    institutions,
+    overview,
+    persons,
+    receipts,
+    reviews,
+    sign_in,
+    upload,
+)
 from kangshu.console.rendering import Renderer
 from kangshu.console.services import Services
 from kangshu.console.visits import SESSION_COOKIE, Visit, anonymous
@@ -32,7 +42,18 @@ _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 def build(services: Services) -> Starlette:
     """Return the console, to be mounted at `/console`."""
     routes = [Route("/static/{name}", _static)]
-    for module in (sign_in, overview, receipts, upload, institutions, datasets, persons, reviews, audit, account):
+    for module in (
+        sign_in,
+        overview,
+        receipts,
+        upload,
+        institutions,
+        datasets,
+        persons,
+        reviews,
+        audit,
+        account,
+    ):
         routes += module.routes
     app = Starlette(
         routes=routes,
@@ -94,9 +115,7 @@ async def _http_refused(request: Request, error: Exception) -> Response:
 async def _broken(request: Request, error: Exception) -> Response:
     """Show that we failed; what failed is in the log, not on the page."""
     visit = _visit(request)
-    return _failure(
-        visit, status=500, title=visit.say("failure.fault"), text=visit.say("failure.fault_text")
-    )
+    return _failure(visit, status=500, title=visit.say("failure.fault"), text=visit.say("failure.fault_text"))
 
 
 def _visit(request: Request) -> Visit:

@@ -87,9 +87,7 @@ def timeline(rows: Sequence[PersonRow], *, reader: Reader) -> tuple[TimelineDay,
     )
 
 
-def _batches(
-    rows: Sequence[PersonRow], sheets: Mapping[str, _Sheet], reader: Reader
-) -> tuple[Batch, ...]:
+def _batches(rows: Sequence[PersonRow], sheets: Mapping[str, _Sheet], reader: Reader) -> tuple[Batch, ...]:
     by_source: dict[tuple[str, str], list[PersonRow]] = {}
     for row in rows:
         by_source.setdefault((row.dataset, row.institution), []).append(row)

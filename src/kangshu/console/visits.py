@@ -1,4 +1,4 @@
-"""One request of somebody at the console: who, in which language, from which page; and the checks at the door.
+"""One request of somebody at the console: who, in which language, from which page; the checks at the door.
 
 Every page is made by `page`, which lets in only a signed-in member of the staff with the permission
 that the page names, and only forms that came from our own pages. A page without a permission is open
@@ -286,9 +286,7 @@ def require_own_form(visit: Visit, offered: str) -> None:
     Raises:
         ForeignFormError: it was not.
     """
-    fits = visit.token and form_token_fits(
-        visit.services.keys, session_token=visit.token, offered=offered
-    )
+    fits = visit.token and form_token_fits(visit.services.keys, session_token=visit.token, offered=offered)
     if not fits:
         raise ForeignFormError(say["failure.origin"])
 

@@ -45,7 +45,8 @@ def _dataset_page(dataset: Dataset, pack: Pack) -> Iterator[str]:
     yield ""
     yield dataset.description.en
     yield ""
-    yield f"- 名称 name: `{dataset.name}` · 版本 edition: {dataset.edition} · 起用 valid from: {dataset.valid_from}"
+    yield f"- 名称 name: `{dataset.name}` · 版本 edition: {dataset.edition}"
+    yield f"- 起用 valid from: {dataset.valid_from}"
     yield f"- 标准 source: {dataset.source}"
     if dataset.key:
         yield f"- 主键 key: {', '.join(f'`{name}`' for name in dataset.key)}"

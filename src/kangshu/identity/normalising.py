@@ -21,7 +21,7 @@ from kangshu.identity import policy
 from kangshu.identity.model import IdentifierKind
 from kangshu.standards.identifiers import DocumentKind, read_document_number
 
-UNKNOWN_DAY = np.int64(-(2**31))
+UNKNOWN_DAY = -(2**31)
 """Stands for no date in arrays of days since 1970."""
 
 COLUMNS = (

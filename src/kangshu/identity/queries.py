@@ -40,7 +40,7 @@ from kangshu.kernel.texts import load_catalogue
 from kangshu.security.errors import SealBrokenError
 from kangshu.security.keys import Keys
 from kangshu.security.sealing import digest_many, open_checked, open_many
-from kangshu.storage.database import Connection
+from kangshu.storage.database import Connection, Record
 
 LIMIT_MOST = 200
 
@@ -193,7 +193,7 @@ async def count_created(connection: Connection, *, period: Period) -> list[DayCo
     return [DayCount(day=row["day"], persons=row["persons"]) for row in rows]
 
 
-def review_from(row: Mapping[str, Any]) -> Review:
+def review_from(row: Record) -> Review:
     """Return the stored row as a value."""
     parts = dict(row)
     return Review(
@@ -206,7 +206,7 @@ def review_from(row: Mapping[str, Any]) -> Review:
     )
 
 
-def _summaries(keys: Keys, rows: Sequence[Mapping[str, Any]]) -> list[PersonSummary]:
+def _summaries(keys: Keys, rows: Sequence[Record]) -> list[PersonSummary]:
     names = _open_column(keys, rows, "name_sealed")
     phones = _open_column(keys, rows, "phone_sealed")
     numbers = _open_column(keys, rows, "number_sealed")
@@ -230,14 +230,14 @@ def _summaries(keys: Keys, rows: Sequence[Mapping[str, Any]]) -> list[PersonSumm
     ]
 
 
-def _open_number(keys: Keys, row: Mapping[str, Any]) -> str | None:
+def _open_number(keys: Keys, row: Record) -> str | None:
     if row["sealed"] is None:
         return None
     prefix = identifier_text(row["kind"], row["issuer"] or "", "")
     return open_checked(keys, [row["sealed"]], [row["digest"]], prefix=prefix)[0]
 
 
-def _open_column(keys: Keys, rows: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
+def _open_column(keys: Keys, rows: Sequence[Record], name: str) -> list[str | None]:
     opened = iter(open_many(keys, [row[name] for row in rows if row[name] is not None]))
     return [None if row[name] is None else next(opened) for row in rows]
 

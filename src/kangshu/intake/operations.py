@@ -6,6 +6,9 @@ commit that makes it count; whatever happens before that commit leaves nothing b
 that no manifest names, and that the lake sweeps away.
 """
 
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import asyncio
@@ -113,7 +116,7 @@ class IntakeServices:
     pack: Pack
     home: Path
     clock: Clock
-    make_linker: Callable[[], PersonLinker]
+    make_linker: Callable[[int], PersonLinker]
     senders: SenderRules
     listeners: Sequence[Listener] = ()
     engines: CheckEnginePool = field(default_factory=lambda: CheckEnginePool())
@@ -321,7 +324,7 @@ class _FileWork:
         self._dataset = recognition.dataset
         self._recognition = recognition
         self._institution = institution
-        self._linker = services.make_linker() if recognition.dataset.about_persons else None
+        self._linker = services.make_linker(file_id) if recognition.dataset.about_persons else None
         self._schema = lake_schema(recognition.dataset)
         self._rejected = self._accepted = self._unlinked = self._created = 0
         self._warned: Counter[str] = Counter()
@@ -421,10 +424,10 @@ class _FileWork:
         for role, name in _CLAIM_COLUMNS.items():
             wanted = pa.date32() if role is Role.BIRTH_DATE else pa.string()
             field = self._dataset.with_role(role)
-            sent = field is not None and field.name in rows.column_names
-            columns[name] = (
-                pc.cast(rows[field.name], wanted, safe=False) if sent else pa.nulls(rows.num_rows, wanted)
-            )
+            if field is not None and field.name in rows.column_names:
+                columns[name] = pc.cast(rows[field.name], wanted, safe=False)
+            else:
+                columns[name] = pa.nulls(rows.num_rows, wanted)
         columns["institution"] = self._institutions(rows)
         return pa.table(columns)
 

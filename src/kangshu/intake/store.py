@@ -17,7 +17,7 @@ _COLUMNS = """id, name, state, bytes, received_at, received_by, dataset, institu
 
 async def insert_file(connection: Connection, arrival: Arrival, *, state: FileState) -> int:
     """Put an arrival on record and return its receipt's number."""
-    return await connection.fetchval(
+    file_id = await connection.fetchval(
         """INSERT INTO intake_file (digest, name, bytes, spool_path, dataset, institution, period, part,
                                     state, received_by, received_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id""",
@@ -33,6 +33,8 @@ async def insert_file(connection: Connection, arrival: Arrival, *, state: FileSt
         arrival.received_by,
         arrival.received_at,
     )
+    assert isinstance(file_id, int), "RETURNING id gives the new row's number"
+    return file_id
 
 
 async def find_standing(connection: Connection, *, digest: bytes, institution: str | None) -> int | None:

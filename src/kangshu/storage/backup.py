@@ -97,21 +97,21 @@ async def backup(
         BackupTargetError: another backup of this home is under way.
     """
     with _pins(home) as pins, _finished_file(out) as file:
-        await asyncio.to_thread(pins.take_folders, early_folders)
-        writer = _Writer(file, now=now)
-        async with database.transaction(readonly=True, snapshot=True) as connection:
-            # The first statement makes the snapshot; what is linked from here on fits to it.
-            header = {"format": _FORMAT, "version": _VERSION, "taken_at": now.isoformat()}
-            header |= await _describe(connection)
-            await asyncio.to_thread(pins.take_folders, folders)
-            if live_files is not None:
-                await asyncio.to_thread(pins.take_files, await live_files(connection))
-            await asyncio.to_thread(writer.add_json, _HEADER, header)
-            for table in header["tables"]:
-                await _write_table(connection, writer, name=table["name"], columns=table["columns"])
-        for path in pins.paths():
-            await asyncio.to_thread(writer.add_file, path, pins.folder / path)
-        await asyncio.to_thread(writer.close)
+        with _writing(file, now=now) as writer:
+            await asyncio.to_thread(pins.take_folders, early_folders)
+            async with database.transaction(readonly=True, snapshot=True) as connection:
+                # The first statement makes the snapshot; what is linked from here on fits to it.
+                header = {"format": _FORMAT, "version": _VERSION, "taken_at": now.isoformat()}
+                header |= await _describe(connection)
+                await asyncio.to_thread(pins.take_folders, folders)
+                if live_files is not None:
+                    await asyncio.to_thread(pins.take_files, await live_files(connection))
+                await asyncio.to_thread(writer.add_json, _HEADER, header)
+                for table in header["tables"]:
+                    await _write_table(connection, writer, name=table["name"], columns=table["columns"])
+            for path in pins.paths():
+                await asyncio.to_thread(writer.add_file, path, pins.folder / path)
+            await asyncio.to_thread(writer.finish)
         size = file.tell()
     return BackupSummary(
         tables=len(writer.tables),
@@ -236,7 +236,7 @@ class _Writer:
     """The tar under construction and the manifest that will close it."""
 
     def __init__(self, file: BinaryIO, *, now: datetime) -> None:
-        self._tar = tarfile.open(  # noqa: SIM115 - closed by `close`
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `finish` or `abandon`
             fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK
         )
         self._moment = int(now.timestamp())
@@ -257,9 +257,15 @@ class _Writer:
         mode = stat.S_IMODE(status.st_mode) & 0o777
         self.files[path] = {"bytes": status.st_size, "sha256": digest.hexdigest(), "mode": mode}
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Write the manifest and the tar's end."""
         self.add_json(_MANIFEST, {"tables": self.tables, "files": self.files})
         self._tar.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, or tarfile would write to it at some later moment."""
+        with suppress(OSError):
+            self._tar.close()
 
     def _add(self, entry: tarfile.TarInfo, source: io.BytesIO | _DigestingReader) -> None:
         self._tar.addfile(entry, source)  # pyright: ignore[reportArgumentType] - it only reads
@@ -269,6 +275,16 @@ class _Writer:
         entry = tarfile.TarInfo(name)
         entry.size, entry.mtime, entry.mode = size, self._moment, 0o600
         return entry
+
+
+@contextmanager
+def _writing(file: BinaryIO, *, now: datetime) -> Iterator[_Writer]:
+    writer = _Writer(file, now=now)
+    try:
+        yield writer
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 class _Pieces:

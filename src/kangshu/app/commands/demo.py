@@ -12,7 +12,7 @@ import typer
 from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.commands.intake import take_in_files
 from kangshu.app.commands.simulate import run_simulation
-from kangshu.app.demonstration import DemoPerson, demo_accounts, make_accounts
+from kangshu.app.demonstration import PEOPLE, DemoPerson, make_accounts
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
@@ -42,7 +42,7 @@ def demo_command(
         _show(result, address)
     from kangshu.app.serving import serve as serve_all  # the web framework is loaded only to serve
 
-    run(serve_all(home=home, port=port, demo_accounts=demo_accounts()), as_json=as_json)
+    run(serve_all(home=home, port=port, demo_people=PEOPLE), as_json=as_json)
 
 
 async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dict[str, Any]:

@@ -109,7 +109,7 @@ async def take_in_files(
 
 
 def _waves(files: Sequence[Path]) -> list[list[Path]]:
-    """The directory goes before the rest, and resubmissions (`..._v2`, `..._更正`) after what they correct."""
+    """The directory goes first; resubmissions (`..._v2`, `..._更正`) go after what they correct."""
     waves: list[list[Path]] = [[], [], []]
     for path in files:
         name = path.name.casefold()

@@ -10,7 +10,6 @@ import typer
 
 from kangshu import identity
 from kangshu.app.cli import Json, app, home_of, run
-from kangshu.app.errors import UsageError, say
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present, print_table
 
@@ -30,7 +29,7 @@ def find_command(
 ) -> None:
     """查找居民 / find persons; results are masked."""
     found = run(_find(home_of(context), name, number, document, born, limit), as_json=as_json)
-    columns = ("person", "name", "sex", "birth_date", "identifiers")
+    columns = ("person", "name", "sex", "birth_date", "resident_number")
     present(
         {"persons": found},
         as_json=as_json,
@@ -62,10 +61,7 @@ def show_command(context: typer.Context, person: int, as_json: Json = False) -> 
 
 async def _show(home: Path, person: int) -> dict[str, Any]:
     async with open_platform(home) as platform, platform.database.connection() as connection:
-        found = await identity.find_person(connection, keys=platform.keys, person=person)
-        if found is None:
-            raise UsageError(say("no_such_person", id=person))
-        return _masked(found)
+        return _masked(await identity.get_person(connection, keys=platform.keys, person=person))
 
 
 @persons_app.command("review")
@@ -102,5 +98,9 @@ def _masked(person: Any) -> dict[str, Any]:
         "name": (person.name[:1] + "*" * (len(person.name) - 1)) if person.name else None,
         "sex": person.sex,
         "birth_date": person.birth_date.isoformat() if person.birth_date else None,
-        "identifiers": person.identifier_count,
+        "resident_number": _masked_number(person.resident_number),
     }
+
+
+def _masked_number(number: str | None) -> str | None:
+    return number[:3] + "*" * (len(number) - 7) + number[-4:] if number else None

@@ -14,7 +14,6 @@ from kangshu.app.cli import Json, app, guard
 from kangshu.app.errors import UsageError, say
 from kangshu.app.presenting import err, present
 from kangshu.declarations import load_pack
-from kangshu.simulation import simulate
 
 
 @app.command("simulate")
@@ -40,6 +39,8 @@ def run_simulation(
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError(say("out_not_empty", path=out))
+    from kangshu.simulation import simulate  # numpy-heavy: loaded only to simulate
+
     started = time.perf_counter()
     bar = nullcontext() if quiet else Progress(console=err, transient=True)
     with bar as shown:

@@ -53,9 +53,7 @@ async def take_password(visit: Visit) -> Response:
                 now=visit.now,
             )
             await set_password(connection, name=name, password=new, now=visit.now)
-            token = await open_session(
-                connection, principal=principal, now=visit.now, random=services.random
-            )
+            token = await open_session(connection, principal=principal, now=visit.now, random=services.random)
     except (SignInRefusedError, PasswordTooWeakError) as refusal:
         await note_alone(visit, PASSWORD, outcome=Outcome.REFUSED)
         return await _page(visit, password_refusal=visit.own(refusal.text), status=422)
@@ -66,13 +64,15 @@ async def take_password(visit: Visit) -> Response:
 
 
 async def begin_second_factor(visit: Visit) -> Response:
-    """Show a new second factor to scan; an account that has one keeps it (only an administrator removes it)."""
+    """Show a new second factor to scan; an account that has one keeps it till an administrator removes it."""
     services, name = visit.services, _account_name(visit)
     async with services.database.transaction() as connection:
         account = await get_account(connection, name=name)
         if account.second_factor:
             return visit.go("/console/account")
-        enrolment = await enrol_second_factor(connection, keys=services.keys, name=name, random=services.random)
+        enrolment = await enrol_second_factor(
+            connection, keys=services.keys, name=name, random=services.random
+        )
     picture = segno.make(enrolment.uri, micro=False).svg_inline(scale=4, border=2, omitsize=True)
     return await _page(
         visit,

@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from starlette.responses import Response
 
 from kangshu.audit import Outcome, RecordedEntry, list_entries, verify
+from kangshu.consent import Purpose, purpose_title
 from kangshu.console.acts import ACTIONS, VERIFY, note_alone
 from kangshu.console.errors import say
 from kangshu.console.paging import address
 from kangshu.console.reach import names
 from kangshu.console.visits import Visit, page
-from kangshu.consent import Purpose
 from kangshu.security.principals import Permission
 
 _PER_PAGE = 100
@@ -92,7 +92,7 @@ async def show_audit(visit: Visit) -> Response:
 async def take_verify(visit: Visit) -> Response:
     """Walk the whole chain now and show what was found."""
     services = visit.services
-    found = await verify(services.database, keys=services.keys, anchor=services.anchor)
+    found = await verify(services.database, keys=services.keys, anchor=services.anchor, now=visit.now)
     await note_alone(visit, VERIFY, outcome=Outcome.DONE if found.intact else Outcome.FAILED)
     response = visit.go("/console/audit")
     shown = {
@@ -117,11 +117,11 @@ def action_title(visit: Visit, action: str) -> str:
     return visit.say(key) if key in say else action
 
 
-def purpose_title(visit: Visit, purpose: str | None) -> str:
+def purpose_text(visit: Visit, purpose: str | None) -> str:
     """Return what a purpose is called."""
     if not purpose:
         return ""
-    return visit.own(Purpose(purpose).title) if purpose in set(Purpose) else purpose
+    return visit.own(purpose_title(Purpose(purpose))) if purpose in set(Purpose) else purpose
 
 
 def parse_day(text: str) -> date | None:
@@ -144,7 +144,7 @@ def _row(visit: Visit, entry: RecordedEntry, institution_names: Mapping[str, str
         outcome=visit.say(f"outcome.{entry.outcome}") if known else entry.outcome,
         tone=tone,
         sign=sign,
-        purpose=purpose_title(visit, entry.purpose),
+        purpose=purpose_text(visit, entry.purpose),
         resource=entry.resource or "",
         institution=institution_names.get(entry.institution or "", entry.institution or ""),
         detail=_detail_text(entry.detail),

@@ -108,7 +108,11 @@ async def show_code_table(visit: Visit) -> Response:
         or wanted in entry.title.en.casefold()
     ]
     part = numbered_page(
-        codes, path=f"/console/codes/{name}", query={"text": text}, asked=visit.query.get("page"), size=_CODES_PER_PAGE
+        codes,
+        path=f"/console/codes/{name}",
+        query={"text": text},
+        asked=visit.query.get("page"),
+        size=_CODES_PER_PAGE,
     )
     return visit.page(
         "code_table.html",

@@ -31,7 +31,12 @@ from kangshu.storage.database import Connection
 _PER_PAGE = 50
 _MONTHS = 12
 _TOP_REASONS = 12
-_TABLES = {"level": "hospital_grade", "type": "institution_type", "economic_type": "org_economic", "host": "org_host"}
+_TABLES = {
+    "level": "hospital_grade",
+    "type": "institution_type",
+    "economic_type": "org_economic",
+    "host": "org_host",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +124,9 @@ async def show_institution(visit: Visit) -> Response:
         path = await division_path(connection, code=institution.division_code)
         standing = await list_standing(connection, institutions=[code]) if sees_receipts else []
         reasons = (
-            await list_top_reasons(connection, institutions=[code], limit=_TOP_REASONS) if sees_receipts else []
+            await list_top_reasons(connection, institutions=[code], limit=_TOP_REASONS)
+            if sees_receipts
+            else []
         )
     datasets = visit.services.pack.datasets
     return visit.page(
@@ -131,7 +138,9 @@ async def show_institution(visit: Visit) -> Response:
         facts=_facts(visit, institution),
         last_arrival=max((one.last_arrival for one in standing), default=None),
         dataset_count=len({one.dataset for one in standing}),
-        clinical_count=sum(one.category != "sample" and one.category != "directory" for one in datasets.values()),
+        clinical_count=sum(
+            one.category != "sample" and one.category != "directory" for one in datasets.values()
+        ),
         rows_total=sum(one.rows for one in standing),
         rejected_total=sum(one.rejected for one in standing),
         matrix=matrix(standing, titles=dataset_titles(visit)),
@@ -188,7 +197,9 @@ def _fits(institution: Institution, filters: Mapping[str, str], senders: Mapping
         for value in (institution.name, institution.short_name, institution.code)
     ):
         return False
-    if filters["division"] and not _prefix(institution.division_code).startswith(_prefix(filters["division"])):
+    if filters["division"] and not _prefix(institution.division_code).startswith(
+        _prefix(filters["division"])
+    ):
         return False
     if filters["level"] and institution.level != filters["level"]:
         return False

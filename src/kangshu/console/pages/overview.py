@@ -51,9 +51,7 @@ async def show_overview(visit: Visit) -> Response:
     sees_receipts = visit.staff.may(Permission.SEE_RECEIPTS)
     async with visit.services.database.connection() as connection:
         latest = (
-            await list_receipts(
-                connection, institutions=await own_codes(visit, connection), limit=_LATEST
-            )
+            await list_receipts(connection, institutions=await own_codes(visit, connection), limit=_LATEST)
             if sees_receipts
             else []
         )

@@ -11,9 +11,9 @@ from datetime import date
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from kangshu.console.acts import EXPORT, REJECTS, note
-from kangshu.console.errors import PageNotFoundError
+from kangshu.console.errors import PageNotFoundError, say
 from kangshu.console.paging import address
-from kangshu.console.reach import Places, own_places, own_receipt
+from kangshu.console.reach import choices, matching_codes, names, own_receipt
 from kangshu.console.visits import Visit, page
 from kangshu.declarations import Dataset
 from kangshu.intake import (
@@ -83,8 +83,12 @@ async def show_receipts(visit: Visit) -> Response:
     """List receipts within the visitor's reach, newest first."""
     filters = ReceiptFilters.of(visit.query)
     async with visit.services.database.connection() as connection:
-        places = await own_places(visit, connection)
-        found = await _find(connection, places, filters, before=_number(visit.query.get("before")), limit=_PER_PAGE + 1)
+        codes = await matching_codes(visit, connection, text=filters.institution)
+        found = await _find(
+            connection, codes, filters, before=_number(visit.query.get("before")), limit=_PER_PAGE + 1
+        )
+        institution_names = await names(connection, (receipt.institution for receipt in found))
+        offered = await choices(visit, connection)
     shown = found[:_PER_PAGE]
     older = {**filters.words, "before": str(shown[-1].id)} if len(found) > _PER_PAGE else None
     return visit.page(
@@ -92,8 +96,8 @@ async def show_receipts(visit: Visit) -> Response:
         receipts=shown,
         filters=filters,
         query=address("", filters.words),
-        institution_names=places.names,
-        institution_choices=places.choices,
+        institution_names=institution_names,
+        institution_choices=offered.pairs,
         dataset_titles=dataset_titles(visit),
         dataset_choices=dataset_choices(visit),
         state_choices=[(state.value, visit.say(f"state.{state}")) for state in FileState],
@@ -105,9 +109,9 @@ async def show_receipts(visit: Visit) -> Response:
 async def show_receipt(visit: Visit) -> Response:
     """Show what became of one file."""
     async with visit.services.database.connection() as connection:
-        places = await own_places(visit, connection)
         receipt = await own_receipt(visit, connection, receipt_id=_id(visit))
         reasons = await list_reasons(connection, receipt_id=receipt.id)
+        institution_names = await names(connection, [receipt.institution])
     dataset = visit.services.pack.datasets.get(receipt.dataset or "")
     took = receipt.finished_at - receipt.received_at if receipt.finished_at else None
     return visit.page(
@@ -116,7 +120,7 @@ async def show_receipt(visit: Visit) -> Response:
         open=receipt.state in _OPEN,
         dataset=dataset,
         about_persons=dataset is not None and dataset.about_persons,
-        institution_name=places.names.get(receipt.institution or "", receipt.institution),
+        institution_name=institution_names.get(receipt.institution or "", receipt.institution),
         reasons=[reason_row(visit, reason, dataset) for reason in reasons],
         has_rejects=_may_download(visit) and _has_rejects(visit, receipt),
         seconds=f"{took.total_seconds():.1f}" if took else None,
@@ -150,10 +154,10 @@ async def export_receipts(visit: Visit) -> Response:
     """Send the receipts of the list as CSV, for a spreadsheet."""
     filters = ReceiptFilters.of(visit.query)
     async with visit.services.database.transaction() as connection:
-        places = await own_places(visit, connection)
+        codes = await matching_codes(visit, connection, text=filters.institution)
         await note(connection, visit, EXPORT, resource="receipts", detail={"filters": filters.words})
     return StreamingResponse(
-        _csv_lines(visit, places, filters),
+        _csv_lines(visit, codes, filters),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="receipts.csv"'},
     )
@@ -166,7 +170,7 @@ def reason_row(visit: Visit, reason: ReasonCount, dataset: Dataset | None) -> Re
     anchor = f"rule-{reason.rule}" if declared else (f"field-{field.name}" if field else "")
     return ReasonRow(
         severity=reason.severity,
-        label=reason.rule if declared else visit.own(_check_title(reason.rule)),
+        label=reason.rule if declared else _check_title(visit, reason.rule),
         field_title=visit.own(field.title) if field else reason.field,
         message=visit.own(reason_text(rule=reason.rule, field=reason.field, dataset=dataset)),
         rows=reason.rows,
@@ -190,11 +194,16 @@ def dataset_choices(visit: Visit) -> list[tuple[str, str]]:
 
 
 async def _find(
-    connection: Connection, places: Places, filters: ReceiptFilters, *, before: int | None, limit: int
+    connection: Connection,
+    codes: list[str] | None,
+    filters: ReceiptFilters,
+    *,
+    before: int | None,
+    limit: int,
 ) -> list[Receipt]:
     return await list_receipts(
         connection,
-        institutions=places.narrowed(filters.institution),
+        institutions=codes,
         dataset=filters.dataset or None,
         state=filters.state or None,
         day=_day(filters.day),
@@ -203,30 +212,31 @@ async def _find(
     )
 
 
-async def _csv_lines(visit: Visit, places: Places, filters: ReceiptFilters) -> AsyncIterator[bytes]:
+async def _csv_lines(visit: Visit, codes: list[str] | None, filters: ReceiptFilters) -> AsyncIterator[bytes]:
     """Yield the file page by page; the mark in front tells Excel that it is UTF-8."""
-    names = ("receipt", "file", "institution", "institution_name", "dataset", "period", "state", "format")
+    columns = ("receipt", "file", "institution", "institution_name", "dataset", "period", "state", "format")
     figures = ("bytes", "rows", "accepted", "rejected", "warnings", "received_at", "finished_at")
-    yield "\ufeff".encode() + _csv_line([visit.say(f"export.{name}") for name in (*names, *figures)])
+    yield "\ufeff".encode() + _csv_line([visit.say(f"export.{name}") for name in (*columns, *figures)])
     before: int | None = None
     sent = 0
     while sent < _EXPORT_MOST:
         async with visit.services.database.connection() as connection:
-            receipts = await _find(connection, places, filters, before=before, limit=_EXPORT_PAGE)
-        yield b"".join(_csv_line(_cells(visit, places, receipt)) for receipt in receipts)
+            receipts = await _find(connection, codes, filters, before=before, limit=_EXPORT_PAGE)
+            called = await names(connection, (receipt.institution for receipt in receipts))
+        yield b"".join(_csv_line(_cells(visit, called, receipt)) for receipt in receipts)
         if len(receipts) < _EXPORT_PAGE:
             return
         before, sent = receipts[-1].id, sent + len(receipts)
 
 
-def _cells(visit: Visit, places: Places, receipt: Receipt) -> list[object]:
+def _cells(visit: Visit, called: Mapping[str, str], receipt: Receipt) -> list[object]:
     zone = visit.services.zone
     finished = receipt.finished_at
     return [
         receipt.id,
         receipt.name,
         receipt.institution,
-        places.names.get(receipt.institution or "", ""),
+        called.get(receipt.institution or "", ""),
         receipt.dataset,
         receipt.period,
         visit.say(f"state.{receipt.state}"),
@@ -250,6 +260,12 @@ def _csv_line(cells: Sequence[object]) -> bytes:
 def _harmless(cell: object) -> object:
     """A text that a spreadsheet would take for a formula is led by an apostrophe."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _check_title(visit: Visit, check: str) -> str:
+    """Return what a check that no rule declares is called."""
+    key = f"check.{check}"
+    return visit.say(key) if key in say else check
 
 
 def _may_download(visit: Visit) -> bool:

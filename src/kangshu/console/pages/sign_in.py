@@ -78,7 +78,9 @@ def _form(visit: Visit, *, wanted: str, name: str = "", refusal: str = "", statu
 def _own_page(address: str) -> str:
     """Return `address` if it is a page of the console, else the first page: nobody is sent elsewhere."""
     parts = urlsplit(address)
-    own = not parts.scheme and not parts.netloc and (parts.path == _HOME or parts.path.startswith(_HOME + "/"))
+    own = (
+        not parts.scheme and not parts.netloc and (parts.path == _HOME or parts.path.startswith(_HOME + "/"))
+    )
     return address if own and "\\" not in address and "//" not in address else _HOME
 
 

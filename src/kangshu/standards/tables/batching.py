@@ -25,9 +25,12 @@ _NUL = pc.MatchSubstringOptions("\0")
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What a reader hands over at a time: string columns, the number of each row, and what was left out."""
+    """What a reader hands over at a time.
 
-    columns: Sequence[pa.Array]
+    `record` has the string columns `c0`, `c1` ..., `numbers` the number of each of its rows.
+    """
+
+    record: pa.RecordBatch
     numbers: Numbers
     ragged: Sequence[RaggedRow] = ()
     faults: Sequence[RowFault] = ()
@@ -39,9 +42,7 @@ class Batcher:
 
     def __init__(self, *, width: int, limits: Limits) -> None:
         self._limits = limits
-        self._schema = pa.schema(
-            [*((f"c{position}", pa.string()) for position in range(width)), ("_row", pa.int64())]
-        )
+        self._schema = pa.schema([*text_schema(width), pa.field("_row", pa.int64())])
         self._empties = 0
         self._start_over()
 
@@ -52,7 +53,7 @@ class Batcher:
             NotATableError: there were more empty rows than the limits allow.
         """
         if len(rows.numbers):
-            record = pa.record_batch([*rows.columns, pa.array(rows.numbers)], schema=self._schema)
+            record = rows.record.append_column(self._schema.field("_row"), pa.array(rows.numbers))
             self._records.append(record)
             self._rows += record.num_rows
             self._bytes += record.nbytes
@@ -111,6 +112,11 @@ class Batcher:
         if self._empties > self._limits.faults:
             text = say("too_many_empty", limit=self._limits.faults)
             raise NotATableError(text, place=f"row {last_row}")
+
+
+def text_schema(width: int) -> pa.Schema:
+    """Return the schema of `width` string columns by position."""
+    return pa.schema([(f"c{position}", pa.string()) for position in range(width)])
 
 
 def trimmed(column: pa.Array) -> pa.Array:

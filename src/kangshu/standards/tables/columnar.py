@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kangshu.standards.tables.batching import Batcher, Rows, without_empty
+from kangshu.standards.tables.batching import Batcher, Rows, text_schema, without_empty
 from kangshu.standards.tables.errors import (
     ArchiveBombError,
     EncodingFaultError,
@@ -110,11 +110,12 @@ class ParquetTable:
         )
 
     def _rows(self, record: pa.RecordBatch, *, first: int) -> Rows:
+        columns = [
+            _guarded(lambda c=column, p=position: canonical(c, position=p))
+            for position, column in enumerate(record.columns)
+        ]
         return Rows(
-            columns=[
-                _guarded(lambda c=column, p=position: canonical(c, position=p))
-                for position, column in enumerate(record.columns)
-            ],
+            record=pa.record_batch(columns, schema=text_schema(len(columns))),
             numbers=np.arange(first, first + record.num_rows, dtype=np.int64),
         )
 

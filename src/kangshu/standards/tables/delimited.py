@@ -155,7 +155,7 @@ class _Parsing:
     def _rows_of(self, block: pa.RecordBatch) -> Rows:
         numbers, ragged = self._number(block.num_rows)
         return Rows(
-            columns=block.columns,
+            record=block,
             numbers=numbers,
             ragged=ragged,
             may_hold_nul=self._blocks.nul_seen,

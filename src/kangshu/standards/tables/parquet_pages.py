@@ -69,11 +69,11 @@ def longest_entry(dictionary: bytes) -> int:
     """
     offset = longest = 0
     end = len(dictionary)
-    while offset < end:
-        if offset + 4 > end:
-            raise ValueError("the last length is not complete")
-        (length,) = _LENGTH.unpack_from(dictionary, offset)
-        longest = max(longest, length)
+    read_length = _LENGTH.unpack_from
+    while offset <= end - 4:
+        (length,) = read_length(dictionary, offset)
+        if length > longest:
+            longest = length
         offset += 4 + length
     if offset != end:
         raise ValueError("the last value is not complete")

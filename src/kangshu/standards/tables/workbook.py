@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from kangshu.standards.tables.archives import Archive
-from kangshu.standards.tables.batching import BLANKS, Batcher, Rows
+from kangshu.standards.tables.batching import BLANKS, Batcher, Rows, text_schema
 from kangshu.standards.tables.cells import Shows, meaning_of_format, number_text
 from kangshu.standards.tables.errors import (
     EmptyFileError,
@@ -149,7 +149,9 @@ class _Gathered:
     def rows(self) -> Rows:
         columns = zip(*self._table, strict=True) if self._table else [()] * self._width
         return Rows(
-            columns=[pa.array(column, pa.string()) for column in columns],
+            record=pa.record_batch(
+                [pa.array(column, pa.string()) for column in columns], schema=text_schema(self._width)
+            ),
             numbers=np.array(self.numbers, np.int64),
             ragged=self._ragged,
             faults=self._faults,
