@@ -248,7 +248,9 @@ def test_a_failure_in_the_middle_leaves_nothing_behind(intake, tmp_path: Path):
 
 
 def test_a_file_that_waits_in_the_spool_is_found_after_a_restart(intake, tmp_path: Path):
-    path = write(tmp_path / "spooled", [row(1)])
+    spool = tmp_path / "home" / "spool"
+    spool.mkdir(parents=True)
+    path = write(spool / "kept", [row(1)])
 
     async def before(services):
         arrival = describe_file(

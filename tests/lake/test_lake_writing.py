@@ -54,7 +54,7 @@ def test_editions_merge_by_name_unless_a_type_changed():
 
 
 @pytest.mark.parametrize(
-    ("columns", "group", "segment"), [(10, 8192, 524_288), (25, 4096, 262_144), (140, 2048, 32_768)]
+    ("columns", "group", "segment"), [(8, 8192, 524_288), (25, 2048, 131_072), (140, 1024, 32_768)]
 )
 def test_wide_data_sets_get_smaller_groups_and_segments(columns: int, group: int, segment: int):
     assert (group_rows(columns), segment_rows(columns)) == (group, segment)

@@ -92,6 +92,8 @@ def written(rows, *, delimiter=",", line_end="\n", always=False):
 
 def assert_csv_round_trip(tmp_path, rows, delimiter, line_end, always, encoding):
     width = len(rows[0]) if rows else 2
+    # With one column, nothing tells which character the writer took for its delimiter.
+    always = always or width == 1
     text = written([headings(width), *rows], delimiter=delimiter, line_end=line_end, always=always)
     path = tmp_path / "表.csv"
     path.write_bytes(text.encode(encoding))

@@ -18,7 +18,7 @@ import pytest
 
 from kangshu.storage import embedded
 from kangshu.storage.database import Database
-from kangshu.storage.errors import DatabaseUnavailableError, ServerStartError
+from kangshu.storage.errors import DatabaseUnavailableError, ServerStartError, StorageFullError
 
 pytestmark = pytest.mark.database
 
@@ -237,3 +237,10 @@ def test_a_service_without_reviver_works_again_once_somebody_started_the_databas
 async def _one(database: Database) -> int:
     async with database.transaction() as connection:
         return await connection.fetchval("SELECT 1")
+
+
+def test_a_full_disk_is_named_as_the_reason_when_the_server_cannot_start(home, monkeypatch):
+    monkeypatch.setattr(embedded, "_LEAST_ROOM", 1 << 60)
+
+    with pytest.raises(StorageFullError, match="make room"):
+        embedded.start(home, settings={"shared_buffers": "nonsense"})

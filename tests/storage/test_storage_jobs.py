@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -117,6 +118,26 @@ def test_a_failing_job_is_tried_later_and_later_then_given_up_in_the_open(databa
     assert [(job.state, job.attempts, job.error) for job in dead] == [("dead", 4, "ValueError")]
     assert again == 1
     assert [(count.kind, count.waiting, count.dead) for count in counts] == [("score", 1, 0)]
+
+
+def test_a_job_that_fails_for_its_environment_is_tried_again_and_never_given_up(database_run, fixed_clock):
+    seen: list[int] = []
+
+    async def scenario(database):
+        async def find_disk_full(job):
+            if len(seen) < 5:
+                seen.append(job.attempts)
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        await _enqueue(database, n=1)
+        worker = Worker(database, {"score": find_disk_full}, fixed_clock, max_attempts=2)
+        for _ in range(6):
+            await worker.run_one()
+            fixed_clock.advance(seconds=30)
+        return await _states(database)
+
+    assert database_run(scenario) == []
+    assert seen == [1] * 5
 
 
 def test_a_failed_job_whose_key_was_asked_for_again_comes_back_once(database_run, fixed_clock):

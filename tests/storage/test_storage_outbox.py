@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
@@ -215,3 +216,26 @@ def test_a_running_dispatcher_wakes_delivers_and_stops(database_run, fixed_clock
     database_run(scenario)
 
     assert seen == [1]
+
+
+def test_a_delivery_that_fails_for_its_environment_does_not_count(database_run, fixed_clock):
+    seen: list[int] = []
+
+    async def find_disk_full(connection, announcement):
+        if len(seen) < 4:
+            seen.append(announcement.attempts)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scenario(database):
+        await _announce(database, {"n": 1})
+        dispatcher = Dispatcher(database, {"record.stored": find_disk_full}, fixed_clock, max_attempts=2)
+        for _ in range(5):
+            await dispatcher.deliver()
+            fixed_clock.advance(seconds=30)
+        async with database.connection() as connection:
+            return await outbox.get_backlog(connection)
+
+    backlog = database_run(scenario)
+
+    assert seen == [1] * 4
+    assert (backlog.waiting, backlog.dead) == (0, 0)

@@ -82,6 +82,3 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         raise SystemExit(0) from None
 
-
-if __name__ == "__main__":
-    main()

@@ -187,13 +187,13 @@ async def take_in(services: IntakeServices, arrival: Arrival) -> int:
 
 
 async def process_stored(services: IntakeServices, *, file_id: int) -> None:
-    """Take in a registered file whose bytes lie in the spool; a finished one is left as it is."""
+    """Take in a registered file whose bytes lie in `home/spool`; a finished one is left as it is."""
     async with services.database.connection() as connection:
         row = await store.find_arrival(connection, file_id=file_id)
     if row is None or row["state"] not in ("received", "working", "failed"):
         return
     arrival = Arrival(
-        path=Path(row["spool_path"]),
+        path=services.home / "spool" / row["spool_name"],
         name=row["name"],
         bytes=row["bytes"],
         digest=row["digest"],

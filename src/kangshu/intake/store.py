@@ -18,13 +18,13 @@ _COLUMNS = """id, name, state, bytes, received_at, received_by, dataset, institu
 async def insert_file(connection: Connection, arrival: Arrival, *, state: FileState) -> int:
     """Put an arrival on record and return its receipt's number."""
     file_id = await connection.fetchval(
-        """INSERT INTO intake_file (digest, name, bytes, spool_path, dataset, institution, period, part,
+        """INSERT INTO intake_file (digest, name, bytes, spool_name, dataset, institution, period, part,
                                     state, received_by, received_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id""",
         arrival.digest,
         arrival.name,
         arrival.bytes,
-        str(arrival.path) if arrival.spooled else None,
+        arrival.path.name if arrival.spooled else None,
         arrival.dataset,
         arrival.institution,
         arrival.period,
@@ -145,7 +145,7 @@ async def list_unfinished(connection: Connection) -> list[int]:
     """Return the spooled files that wait for work or were interrupted in it, oldest first."""
     rows = await connection.fetch(
         """SELECT id FROM intake_file WHERE state IN ('received', 'working', 'failed')
-           AND spool_path IS NOT NULL ORDER BY id"""
+           AND spool_name IS NOT NULL ORDER BY id"""
     )
     return [row["id"] for row in rows]
 
@@ -154,7 +154,7 @@ async def close_interrupted(connection: Connection, *, text: Text, now: datetime
     """Finish files read in place whose reader died: they must be sent again."""
     done = await connection.execute(
         """UPDATE intake_file SET state = 'rejected', reason_zh = $1, reason_en = $2, finished_at = $3
-           WHERE state IN ('received', 'working', 'failed') AND spool_path IS NULL""",
+           WHERE state IN ('received', 'working', 'failed') AND spool_name IS NULL""",
         text.zh,
         text.en,
         now,

@@ -28,6 +28,7 @@ from kangshu.lake.errors import SegmentLostError, say
 from kangshu.lake.model import RowKey, Segment
 
 _KEYS = ["_at", "_file", "_row", "_institution"]
+_FEW_GROUPS = 4
 _NOBODY = (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
 # A parsed footer takes about 14 times its size on disk (measured), an open file some more.
 _FOOTER_FACTOR = 14
@@ -92,9 +93,10 @@ class _Reader:
         """Return the columns of the row groups, one below the other."""
         return self.file.read_row_groups(list(groups), columns=list(columns), use_threads=False)
 
-    def sizes(self, groups: Sequence[int]) -> list[int]:
-        """Return the number of rows in each of the row groups."""
-        return [self.file.metadata.row_group(group).num_rows for group in groups]
+    def starts(self, groups: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return where the rows of each group begin when only `groups` are read, and the end of the last."""
+        sizes = [self.file.metadata.row_group(group).num_rows for group in groups]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def close(self) -> None:
         self.file.close(force=True)
@@ -171,15 +173,15 @@ def find_rows(
     """Return where the wanted rows about `persons` lie in the segment, leaving out superseded ones."""
     sought = np.unique(np.array(persons, dtype=np.int64))
     groups = reader.groups_with(sought)
+    if len(groups) > _FEW_GROUPS:
+        # An unsorted file: most of these hold nobody we look for, so look at the persons alone first.
+        slots, _ = _places_of(reader, groups, reader.read(groups, ["_person"]), sought)
+        groups = [groups[slot] for slot in np.unique(slots)]
     if not groups:
         return []
-    column = reader.read(groups, ["_person"])["_person"]
-    hits = _places_of(column, sought)
-    if not len(hits):
-        return []
-    starts = np.concatenate([[0], np.cumsum(reader.sizes(groups))])
-    slots = np.searchsorted(starts, hits, side="right") - 1
-    return _describe(reader, segment, wanted, groups=groups, slots=slots, offsets=hits - starts[slots])
+    keys = reader.read(groups, ["_person", *_KEYS])
+    slots, offsets = _places_of(reader, groups, keys, sought)
+    return _describe(segment, wanted, keys, groups=groups, slots=slots, offsets=offsets, reader=reader)
 
 
 def read_values(reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[str]) -> list[dict[str, Any]]:
@@ -191,9 +193,9 @@ def read_values(reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[st
     columns = [name for name in order if name in names]
     columns += [name for name in reader.columns if name in names and name not in columns]
     groups = sorted({row.group for row in rows})
-    starts = dict(zip(groups, np.concatenate([[0], np.cumsum(reader.sizes(groups))]), strict=False))
+    starts = dict(zip(groups, reader.starts(groups).tolist(), strict=False))
     table = reader.read(groups, columns)
-    places = pa.array([int(starts[row.group]) + row.offset for row in rows], pa.int64())
+    places = pa.array([starts[row.group] + row.offset for row in rows], pa.int64())
     return table.select(columns).take(places).to_pylist()
 
 
@@ -212,30 +214,34 @@ def _range_of(group: Any, column: int) -> tuple[int, int]:
     return statistics.min, statistics.max
 
 
-def _places_of(column: pa.ChunkedArray, sought: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _places_of(
+    reader: _Reader, groups: Sequence[int], table: pa.Table, sought: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return for each row about somebody sought which of `groups` it is in, and its number in there."""
+    column = table["_person"]
     values = column.fill_null(_NOBODY[1]).to_numpy() if column.null_count else column.to_numpy()
-    marks = values == sought[0] if len(sought) == 1 else np.isin(values, sought)
-    return np.flatnonzero(marks)
+    hits = np.flatnonzero(values == sought[0] if len(sought) == 1 else np.isin(values, sought))
+    starts = reader.starts(groups)
+    slots = np.searchsorted(starts, hits, side="right") - 1
+    return slots, hits - starts[slots]
 
 
 def _describe(
-    reader: _Reader,
     segment: Segment,
     wanted: RowFilter,
+    keys: pa.Table,
     *,
     groups: Sequence[int],
     slots: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
+    reader: _Reader,
 ) -> list[FoundRow]:
-    used = np.unique(slots)
-    near = [groups[slot] for slot in used]
-    starts = np.concatenate([[0], np.cumsum(reader.sizes(near))])
-    places = starts[np.searchsorted(used, slots)] + offsets
-    keys = reader.read(near, ["_person", *_KEYS]).take(pa.array(places, pa.int64())).to_pydict()
-    found: list[FoundRow] = []
+    places = reader.starts(groups)[slots] + offsets
+    facts = keys.take(pa.array(places, pa.int64())).to_pydict()
     dropped = set(segment.dropped)
+    found: list[FoundRow] = []
     for slot, offset, person, at, file, row, institution in zip(
-        slots.tolist(), offsets.tolist(), keys["_person"], *(keys[name] for name in _KEYS), strict=True
+        slots.tolist(), offsets.tolist(), facts["_person"], *(facts[name] for name in _KEYS), strict=True
     ):
         if file in dropped or not wanted.matches(institution=institution, at=at):
             continue

@@ -229,7 +229,7 @@ def _in_use(connection: PoolConnectionProxy) -> Iterator[None]:
     """Name the failures of a connection in use; what others raise in between passes unchanged."""
     try:
         yield
-    except (asyncpg.DiskFullError, asyncpg.OutOfMemoryError) as error:
+    except asyncpg.DiskFullError as error:
         raise StorageFullError(say["full"]) from error
     except (
         asyncpg.PostgresConnectionError,

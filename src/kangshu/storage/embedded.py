@@ -35,7 +35,7 @@ from urllib.parse import quote
 import psutil
 
 from kangshu.kernel.texts import load_catalogue
-from kangshu.storage.errors import ServerStartError
+from kangshu.storage.errors import ServerStartError, StorageFullError
 
 SERVER_USER = "kangshu-postgres"
 DATABASE_USER = "kangshu"
@@ -48,6 +48,8 @@ _SOCKET_PATH_BYTES = 103
 _START_SECONDS = 900
 _LEFTOVER_SECONDS = 30
 _MIB = 1 << 20
+# Recovery needs room for some segments of the log, 16 MiB each.
+_LEAST_ROOM = 64 * _MIB
 _TLS_REQUEST = bytes.fromhex("00000008 04d2162f")
 
 say = load_catalogue(__package__ or __name__)
@@ -76,6 +78,7 @@ def start(home: Path, *, settings: Mapping[str, str] | None = None) -> str:
 
     Raises:
         ServerStartError: it cannot be made or started; the text says what to do.
+        StorageFullError: it cannot be started because the disk is full.
     """
     place = home.resolve() / "postgres"
     if found := _running(place / "data"):
@@ -126,6 +129,8 @@ def _bring_up(place: Path, settings: Mapping[str, str]) -> Path:
     _clear_leftovers(place / "data", sockets)
     _write_settings(place / "data", sockets, settings, owner)
     if _pg_ctl(place, owner, "start", "-s", "-w", "-t", str(_START_SECONDS), "-l", "server.log") != 0:
+        if shutil.disk_usage(place).free < _LEAST_ROOM:
+            raise StorageFullError(say["start_full"])
         raise ServerStartError(say("start_failed", log=place / "server.log"))
     return sockets
 

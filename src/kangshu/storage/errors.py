@@ -36,7 +36,7 @@ class ServerStartError(DatabaseUnavailableError):
 
 
 class StorageFullError(StorageError):
-    """The database's disk is full; the transaction was undone."""
+    """The database's disk is full; the transaction was undone. The service goes on when there is room."""
 
     kind = Kind.UNAVAILABLE
 

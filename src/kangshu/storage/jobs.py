@@ -7,7 +7,8 @@ A worker takes a job on lease and renews the lease while it works. When the work
 and the job is taken by another, from its start: handlers must bear that. One that must not happen twice ends
 with `finish` in its last transaction: then the work and the job's end are one commit, and a worker that was
 thought dead is refused. Failures are tried again later and later; after the last attempt the job is dead and
-stays visible until somebody retries it. Leases are compared between machines: their clocks must agree to
+stays visible until somebody retries it. What fails for its environment (database down, disk full) is tried
+every half minute and never given up. Leases are compared between machines: their clocks must agree to
 within a few seconds.
 """
 
@@ -25,9 +26,9 @@ from typing import Any, TypeAlias
 from kangshu.kernel.clock import Clock
 from kangshu.kernel.texts import load_catalogue
 from kangshu.storage.database import Connection, Database, Record, UniqueViolationError
-from kangshu.storage.errors import DatabaseUnavailableError, JobLostError
+from kangshu.storage.errors import DatabaseUnavailableError, JobLostError, StorageFullError
 from kangshu.storage.outbox import wait_for_any
-from kangshu.storage.patience import describe, pause_after
+from kangshu.storage.patience import REPAIR_PAUSE, describe, needs_repair, pause_after
 
 _IDLE_SECONDS = 0.5
 _UNAVAILABLE_SECONDS = 2.0
@@ -194,7 +195,7 @@ class Worker:
         while not stop.is_set():
             try:
                 pause = 0.0 if await self.run_one() else _IDLE_SECONDS
-            except DatabaseUnavailableError:
+            except (DatabaseUnavailableError, StorageFullError):
                 pause = _UNAVAILABLE_SECONDS
             if pause:
                 self._wake.clear()
@@ -261,7 +262,7 @@ class Worker:
         """Renew the lease three times in its length; stop the work when the job is another's by now."""
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
-            with suppress(DatabaseUnavailableError):
+            with suppress(DatabaseUnavailableError, StorageFullError):
                 async with self._database.connection() as connection:
                     await connection.execute(
                         "UPDATE storage_job SET lease_until = $3 WHERE id = $1 AND lease_token = $2",
@@ -296,18 +297,19 @@ class Worker:
         _logger.warning(
             "job %d (%s) failed at attempt %d: %s", job.id, job.kind, job.attempts, describe(error)
         )
-        dead = job.attempts >= self._max_attempts
+        blameless = needs_repair(error)
+        attempts = job.attempts - blameless
         await self._release(
             job,
-            state="dead" if dead else "waiting",
-            attempts=job.attempts,
-            not_before=self._clock.now() + pause_after(job.attempts),
+            state="dead" if attempts >= self._max_attempts else "waiting",
+            attempts=attempts,
+            not_before=self._clock.now() + (REPAIR_PAUSE if blameless else pause_after(attempts)),
             error=describe(error),
         )
 
     async def _after_cut(self, job: Job) -> None:
         """Hand back a job that was cut off through no fault of its own, at once and uncounted."""
-        with suppress(DatabaseUnavailableError):  # the lease runs out then
+        with suppress(DatabaseUnavailableError, StorageFullError):  # the lease runs out then
             await self._release(
                 job, state="waiting", attempts=job.attempts - 1, not_before=None, error=job.error
             )

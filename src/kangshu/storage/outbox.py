@@ -23,8 +23,8 @@ import asyncpg
 
 from kangshu.kernel.clock import Clock
 from kangshu.storage.database import Connection, Database, Record
-from kangshu.storage.errors import DatabaseUnavailableError
-from kangshu.storage.patience import describe, pause_after
+from kangshu.storage.errors import DatabaseUnavailableError, StorageFullError
+from kangshu.storage.patience import REPAIR_PAUSE, describe, needs_repair, pause_after
 
 _IDLE_SECONDS = 0.5
 _UNAVAILABLE_SECONDS = 2.0
@@ -135,7 +135,7 @@ class Dispatcher:
             try:
                 busy = await self.deliver()
                 pause = 0.0 if busy else _IDLE_SECONDS
-            except DatabaseUnavailableError:
+            except (DatabaseUnavailableError, StorageFullError):
                 pause = _UNAVAILABLE_SECONDS
             if pause:
                 self._wake.clear()
@@ -222,11 +222,14 @@ class Dispatcher:
             announcement.attempts,
             describe(error),
         )
+        blameless = needs_repair(error)
+        attempts = announcement.attempts - blameless
         await connection.execute(
-            "UPDATE storage_outbox SET dead = $2, next_at = $3, error = $4 WHERE id = $1",
+            "UPDATE storage_outbox SET attempts = $2, dead = $3, next_at = $4, error = $5 WHERE id = $1",
             announcement.id,
-            announcement.attempts >= self._max_attempts,
-            self._clock.now() + pause_after(announcement.attempts),
+            attempts,
+            attempts >= self._max_attempts,
+            self._clock.now() + (REPAIR_PAUSE if blameless else pause_after(attempts)),
             describe(error),
         )
 

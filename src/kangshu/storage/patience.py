@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import timedelta
 
-from kangshu.kernel.errors import KangshuError
+import asyncpg
+
+from kangshu.kernel.errors import KangshuError, Kind
+
+REPAIR_PAUSE = timedelta(seconds=30)
+"""How long to wait when the environment has to be repaired first; such attempts do not count."""
 
 _LONGEST = timedelta(hours=1)
 
@@ -16,6 +22,15 @@ def pause_after(attempts: int) -> timedelta:
     8.0
     """
     return min(timedelta(seconds=2 ** min(attempts, 12)), _LONGEST)
+
+
+def needs_repair(error: BaseException) -> bool:
+    """Tell whether the failure is the environment's (database down, disk full) and no fault of the work."""
+    if isinstance(error, KangshuError):
+        return error.kind is Kind.UNAVAILABLE
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, (asyncpg.DiskFullError, asyncpg.PostgresConnectionError))
 
 
 def describe(error: BaseException) -> str:

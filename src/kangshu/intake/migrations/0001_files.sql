@@ -4,7 +4,7 @@ CREATE TABLE intake_file (
     digest          bytea NOT NULL,
     name            text NOT NULL,
     bytes           bigint NOT NULL,
-    spool_path      text,
+    spool_name      text,
     dataset         text,
     institution     text,
     period          text,

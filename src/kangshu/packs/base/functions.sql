@@ -85,7 +85,7 @@ CREATE OR REPLACE MACRO all_icd10(codes) AS regexp_full_match(
 
 -- The same of a procedure code (36.0700, 36.0700x004, 74.1x01, and 17.912A0 of the insurance edition).
 CREATE OR REPLACE MACRO all_icd9cm3(codes) AS regexp_full_match(
-    codes, '((-|—|\d{2}\.\d[\dx](\d{2}(\d|[A-Z]\d|x\d{3,4})?)?)( |$))*');
+    codes, '((-|—|\d{2}\.\d[\dx](\d{2,3}|\d[A-Z]\d|\d{0,2}x\d{3,4})?)( |$))*');
 
 -- Whether no code in such a text stands twice: each is found first where it stands. Marks may repeat.
 CREATE OR REPLACE MACRO codes_differ(codes) AS len(list_filter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,17 +30,22 @@ from kangshu.standards.tables.model import (
     TableFormat,
     TableKind,
 )
-from kangshu.standards.tables.parquet_pages import DELTA_BYTE_ARRAY, Page, longest_entry, pages
+from kangshu.standards.tables.parquet_layout import (
+    DELTA_BYTE_ARRAY,
+    TEXT,
+    Chunk,
+    Page,
+    longest_entry,
+    pages,
+    read_layout,
+)
 from kangshu.standards.tables.sources import RegularFile, amount
 
 _T = TypeVar("_T")
 
-MAGIC = b"PAR1"
-_FOOTER = struct.Struct("<I4s")
-_METADATA_BYTES = 64 * MIB
+_METADATA_BYTES = 16 * MIB
 _METADATA_ITEMS = 2_000_000
 _SCANNED_BYTES = 8 * MIB  # of a dictionary; a longer one is taken for a single value
-_CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli", "LZ4": "lz4_raw"}
 _FIRST_ROW = 2  # the heading counts as row 1
 # What Arrow raises on damaged files; its own errors are subclasses of some of these.
 _DAMAGE = (
@@ -71,17 +75,15 @@ class ParquetTable:
         self._most_bytes = min(
             limits.unpacked_bytes, limits.unpacked_grace_bytes + limits.unpacked_ratio * file.size
         )
-        _check_footer(file)
-        opened = _guarded(self._opened)
-        self._metadata = opened.metadata
+        self._layout = read_layout(file)
         self._check_size()
-        schema = _guarded(lambda: opened.schema_arrow)
+        self._rows_at_a_time = self._plan()
+        schema = _guarded(lambda: self._opened().schema_arrow)
         for position, field in enumerate(schema):
             _check_type(field.type, position=position)
         self.headings = check_headings(schema.names, row=1, limits=limits)
-        if len(self.headings) != self._metadata.num_columns:
+        if len(self.headings) != self._layout.columns:
             raise UnsupportedFormatError(say["nested_column"])
-        self._rows_at_a_time = self._plan()
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows, row group by row group."""
@@ -96,7 +98,7 @@ class ParquetTable:
                     raise ArchiveBombError(say("bomb_ratio", ratio=self._limits.unpacked_ratio))
                 yield from batcher.add(self._rows(record, first=row))
                 row += record.num_rows
-        if row - _FIRST_ROW != self._metadata.num_rows:
+        if row - _FIRST_ROW != self._layout.rows:
             raise FileCutOffError(say["cut_off"], place=f"row {row}")
         yield from batcher.rest()
 
@@ -120,12 +122,12 @@ class ParquetTable:
         )
 
     def _check_size(self) -> None:
-        found, limits = self._metadata, self._limits
-        if found.num_columns > limits.columns:
-            raise FileTooLargeError(say("too_many_columns", actual=found.num_columns, limit=limits.columns))
-        if found.num_rows > limits.rows:
+        columns, rows, limits = self._layout.columns, self._layout.rows, self._limits
+        if columns > limits.columns:
+            raise FileTooLargeError(say("too_many_columns", actual=columns, limit=limits.columns))
+        if rows > limits.rows:
             raise FileTooLargeError(say("too_many_rows", limit=limits.rows))
-        if found.num_rows * found.num_columns > self._most_bytes:
+        if rows * columns > self._most_bytes:
             raise ArchiveBombError(say["bomb_cells"])
 
     def _plan(self) -> list[int]:
@@ -134,53 +136,21 @@ class ParquetTable:
         What a page takes is in its header. But a short page can also mean gigabytes of text: one long
         value and a million references to it. So the longest value of each dictionary is looked up.
         """
-        packed_left, unpacked_left = self._file.size, self._most_bytes
+        left = self._most_bytes
         plan: list[int] = []
-        for group in range(self._metadata.num_row_groups):
+        for _, chunks in self._layout.groups:
             together = row_bytes = 0
-            for column in range(self._metadata.num_columns):
-                chunk = _guarded(lambda g=group, c=column: _Chunk.of(self._metadata, g, c))
-                packed_left -= chunk.length
-                if packed_left < 0:
-                    raise FileCutOffError(say["cut_off"])
+            for position, chunk in enumerate(chunks, start=1):
                 measured = _measure(self._file, chunk)
-                unpacked_left -= measured.unpacked
+                left -= measured.unpacked
                 together += measured.in_memory
                 row_bytes += measured.repeated
-                if together > self._limits.page_bytes or unpacked_left < 0:
+                if together > self._limits.page_bytes or left < 0:
                     text = say("page_too_large", limit=amount(self._limits.page_bytes))
-                    raise FileTooLargeError(text, place=f"column {column + 1}")
+                    raise FileTooLargeError(text, place=f"column {position}")
             fitting = self._limits.page_bytes // max(1, row_bytes)
             plan.append(max(1, min(self._limits.batch_rows, fitting)))
         return plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Chunk:
-    """Where the pages of a column of a row group stand, and what its values are."""
-
-    start: int
-    length: int
-    codec: str
-    is_text: bool
-    fixed_bytes: int
-
-    @classmethod
-    def of(cls, metadata: pq.FileMetaData, group: int, column: int) -> _Chunk:
-        found = metadata.row_group(group).column(column)
-        start = found.data_page_offset
-        if found.has_dictionary_page and 0 < (found.dictionary_page_offset or 0) < start:
-            start = found.dictionary_page_offset
-        if start < 0 or found.total_compressed_size < 0:
-            raise ValueError("no such place in a file")
-        fixed = found.physical_type == "FIXED_LEN_BYTE_ARRAY"
-        return cls(
-            start=start,
-            length=found.total_compressed_size,
-            codec=found.compression,
-            is_text=found.physical_type == "BYTE_ARRAY",
-            fixed_bytes=max(0, metadata.schema.column(column).length) if fixed else 0,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +162,13 @@ class _Measured:
     repeated: int
 
 
-def _measure(file: RegularFile, chunk: _Chunk) -> _Measured:
+def _measure(file: RegularFile, chunk: Chunk) -> _Measured:
     unpacked = largest = dictionary = repeated = 0
-    for page in pages(file, start=chunk.start, length=chunk.length):
+    for page in pages(file, chunk):
         unpacked += page.unpacked
         if page.is_dictionary:
             dictionary = max(dictionary, page.unpacked)
-            if chunk.is_text:
+            if chunk.physical_type == TEXT:
                 repeated = max(repeated, _longest(file, page, codec=chunk.codec))
         else:
             largest = max(largest, page.unpacked)
@@ -215,14 +185,11 @@ def _longest(file: RegularFile, page: Page, *, codec: str) -> int:
         return page.unpacked
     packed = file.read_at(page.offset, page.packed)
     try:
-        return longest_entry(packed if codec == "UNCOMPRESSED" else _decompressed(packed, page, codec=codec))
-    except (*_DAMAGE, NotImplementedError):
+        if codec != "none":
+            packed = pa.decompress(packed, decompressed_size=page.unpacked, codec=codec, asbytes=True)
+        return longest_entry(packed)
+    except _DAMAGE:
         return page.unpacked
-
-
-def _decompressed(packed: bytes, page: Page, *, codec: str) -> bytes:
-    name = _CODECS[codec]
-    return pa.decompress(packed, decompressed_size=page.unpacked, codec=name, asbytes=True)
 
 
 def _records(parquet: pq.ParquetFile, group: int, size: int) -> Iterator[pa.RecordBatch]:
@@ -296,17 +263,6 @@ def _check_type(kind: pa.DataType, *, position: int) -> None:
 
 def _nested(position: int) -> UnsupportedFormatError:
     return UnsupportedFormatError(say["nested_column"], place=f"column {position + 1}")
-
-
-def _check_footer(file: RegularFile) -> None:
-    tail = file.read_at(max(0, file.size - _FOOTER.size), _FOOTER.size)
-    if len(tail) < _FOOTER.size or file.size < len(MAGIC) + _FOOTER.size:
-        raise FileCutOffError(say["cut_off"])
-    length, magic = _FOOTER.unpack(tail)
-    if magic != MAGIC or length > file.size - len(MAGIC) - _FOOTER.size:
-        raise FileCutOffError(say["cut_off"])
-    if length > _METADATA_BYTES:
-        raise FileTooLargeError(say("metadata_too_large", limit=amount(_METADATA_BYTES)))
 
 
 def _guarded(step: Callable[[], _T]) -> _T:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from kangshu.standards.tables.batching import Batcher, Numbers, Rows
+from kangshu.standards.tables.batching import Batcher, Numbers, Rows, text_schema
 from kangshu.standards.tables.encodings import Utf8Text
 from kangshu.standards.tables.errors import FileCutOffError, NotATableError, RowTooLongError, say
 from kangshu.standards.tables.headings import Layout, read_layout
@@ -100,6 +100,8 @@ class _Parsing:
         finally:
             self._blocks.stop()
             reader.close()
+        # Arrow gives no block where there were only ragged rows.
+        yield self._rows_of(pa.RecordBatch.from_pylist([], schema=text_schema(self._width)))
         self._check_end()
 
     def _open(self) -> pa_csv.CSVStreamingReader:

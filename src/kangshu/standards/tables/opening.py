@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from kangshu.standards.tables import columnar
 from kangshu.standards.tables.archives import Archive
 from kangshu.standards.tables.columnar import ParquetTable
 from kangshu.standards.tables.delimited import DelimitedTable
 from kangshu.standards.tables.errors import EmptyFileError, NotATableError, UnsupportedFormatError, say
 from kangshu.standards.tables.model import DEFAULT_LIMITS, KIB, Batch, Compression, Limits, TableFormat
+from kangshu.standards.tables.parquet_layout import MAGIC
 from kangshu.standards.tables.sources import GzipSource, RegularFile, Source, unpack
 from kangshu.standards.tables.workbook import WorkbookTable, is_office_package
 
@@ -27,9 +27,9 @@ _OTHER_PACKINGS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!\x1a\x07": "RAR",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "Excel 97-2003 (.xls) / 加密的工作簿 (locked workbook)",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "Excel 97-2003 (.xls) / 加密, locked",
     b"ARROW1\x00\x00": "Arrow IPC",
-    b"PARE": "加密的 Parquet (encrypted Parquet)",
+    b"PARE": "Parquet (加密, encrypted)",
 }
 _OTHER_CONTENT = {
     b"%PDF-": "PDF",
@@ -163,7 +163,7 @@ def _text(source: Source, head: bytes, *, compression: Compression, limits: Limi
 
 def _is_parquet(head: bytes) -> bool:
     """Tell a Parquet file from a CSV whose first heading begins with `PAR1`: it is not text for long."""
-    return head.startswith(columnar.MAGIC) and (b"\0" in head or len(head) < 2 * len(columnar.MAGIC))
+    return head.startswith(MAGIC) and (b"\0" in head or len(head) < 2 * len(MAGIC))
 
 
 def _refuse_other_content(head: bytes) -> None:
