@@ -5,7 +5,7 @@ RESIDENTS ?= 20000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench clean
+.PHONY: help setup demo test test-all check format bench conformance clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: setup ## format, lint, types, import contracts, declarations, generated p
 format: setup ## format the code and mend what the linter can
 	@$(BIN)/ruff format src tests
 	@$(BIN)/ruff check --fix src tests
+
+conformance: setup ## take in the sample files (KANGSHU_SAMPLES) and write docs/conformance
+	@KANGSHU_WRITE_DOCS=1 $(BIN)/python -m pytest tests/conformance -s
 
 bench: setup ## run the benchmarks
 	@$(BIN)/kangshu bench

@@ -104,7 +104,9 @@ def make_database(database_server: str) -> Iterator[Callable[..., str]]:
     def make(*, empty: bool = False) -> str:
         name = f"test_{next(_numbers)}"
         template = "template1" if empty else _TEMPLATE
-        asyncio.run(_execute(database_server, f"CREATE DATABASE {name} TEMPLATE {template}"))
+        # Copying files is twice as fast as the default, which writes each page to the log.
+        statement = f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
+        asyncio.run(_execute(database_server, statement))
         made.append(name)
         return _of_database(database_server, name)
 

@@ -150,7 +150,12 @@ def lab_rows(
 
 def visit_rows(people: Iterable[Resident], *, institution: str, day: date) -> list[dict[str, Any]]:
     """Return outpatient visits."""
-    kinds = (("I10", "原发性高血压"), ("E11.9", "2型糖尿病"), ("J06.9", "急性上呼吸道感染"), ("K29.5", "慢性胃炎"))
+    kinds = (
+        ("I10", "原发性高血压"),
+        ("E11.9", "2型糖尿病"),
+        ("J06.9", "急性上呼吸道感染"),
+        ("K29.5", "慢性胃炎"),
+    )
     return [
         {
             **_person_fields(person, institution),
@@ -272,7 +277,10 @@ async def settle(platform: Platform, *, each: int = 2) -> None:
             rows=[
                 {"division_code": "990000", "name": "云泽省"},
                 *({"division_code": code, "name": name, "parent_code": "990000"} for code, name in CITIES),
-                *({"division_code": code, "name": name, "parent_code": city} for code, city, name in COUNTIES),
+                *(
+                    {"division_code": code, "name": name, "parent_code": city}
+                    for code, city, name in COUNTIES
+                ),
             ],
         )
         await directory.load_institutions(connection, rows=institution_rows(each))

@@ -1,4 +1,4 @@
-"""A file's way: wholly in or wholly out, a copy is a duplicate, a correction takes its predecessor's place."""
+"""A file's way: wholly in or wholly out; a copy is a duplicate, a correction replaces its predecessor."""
 
 from __future__ import annotations
 

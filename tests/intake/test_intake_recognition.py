@@ -33,7 +33,7 @@ def test_every_data_set_is_recognised_however_its_columns_are_named(name: str, h
 
 
 def test_repeated_columns_are_counted_as_their_code_counts_them():
-    headings = spelt("front_page", "code") + ["C06x02C", "C06x40C", "C07x02N"]
+    headings = [*spelt("front_page", "code"), "C06x02C", "C06x40C", "C07x02N"]
 
     found = recognise(headings=headings, pack=PACK)
 

@@ -81,4 +81,3 @@ def main() -> None:
         # The reader went away (`| head`): not a failure, and nothing more can be said to it.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         raise SystemExit(0) from None
-

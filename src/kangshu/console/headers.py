@@ -30,8 +30,17 @@ _ALWAYS = {
 }
 
 
+def dress(headers: MutableHeaders, *, secure: bool) -> None:
+    """Set the headers that an answer does not have yet; nobody may keep a page."""
+    for name, value in _ALWAYS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Cache-Control", "no-store")
+    if secure:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+
 class SecurityHeaders:
-    """Adds the headers; pages are never stored, neither by the browser nor on the way."""
+    """Adds the headers to every answer of an application."""
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         self.app = app
@@ -45,12 +54,7 @@ class SecurityHeaders:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
-                if self.secure:
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+                dress(MutableHeaders(scope=message), secure=self.secure)
             await send(message)
 
         await self.app(scope, receive, dressed)

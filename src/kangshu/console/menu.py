@@ -33,7 +33,7 @@ _GROUPS = (
         title="nav.region",
         entries=(
             Entry(
-                href="/console", title="nav.overview", icon="overview", key="o", may=Permission.SEE_OVERVIEW
+                href="/console/", title="nav.overview", icon="overview", key="o", may=Permission.SEE_OVERVIEW
             ),
             Entry(
                 href="/console/receipts",
@@ -121,9 +121,8 @@ def menu_for(principal: Principal | None, *, path: str) -> tuple[Group, ...]:
 
 
 def _marked(entry: Entry, *, path: str) -> Entry:
-    path = path.rstrip("/")
     exact = path == entry.href
-    inside = entry.href != "/console" and path.startswith(entry.href + "/")
+    inside = path.startswith(entry.href.rstrip("/") + "/") and not entry.href.endswith("/")
     return Entry(
         href=entry.href,
         title=entry.title,

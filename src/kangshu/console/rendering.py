@@ -52,7 +52,7 @@ def _environment(language: Language, *, zone: tzinfo, region: Text) -> Environme
     )
     environment.filters.update(
         number=formats.number,
-        compact=formats.compact,
+        compact=partial(formats.compact, language=language),
         percent=formats.percent,
         share=formats.share,
         file_size=formats.file_size,

@@ -10,11 +10,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from kangshu.console.errors import SignInNeededError
-from kangshu.console.headers import SecurityHeaders
+from kangshu.console.headers import SecurityHeaders, dress
 from kangshu.console.overview_figures import FiguresCache
 from kangshu.console.pages import (
     account,
@@ -115,7 +115,14 @@ async def _http_refused(request: Request, error: Exception) -> Response:
 async def _broken(request: Request, error: Exception) -> Response:
     """Show that we failed; what failed is in the log, not on the page."""
     visit = _visit(request)
-    return _failure(visit, status=500, title=visit.say("failure.fault"), text=visit.say("failure.fault_text"))
+    text = visit.say("failure.fault_text")
+    try:
+        response = _failure(visit, status=500, title=visit.say("failure.fault"), text=text)
+    except Exception:  # noqa: BLE001 - the page itself may be what is broken
+        response = PlainTextResponse(text, status_code=500)
+    # This answer is made outside the middleware that dresses all others.
+    dress(response.headers, secure=visit.services.secure_cookies)
+    return response
 
 
 def _visit(request: Request) -> Visit:
@@ -125,7 +132,7 @@ def _visit(request: Request) -> Visit:
 
 def _to_sign_in(visit: Visit) -> Response:
     # After a form the way back leads to the first page: a form cannot be sent again by an address.
-    wanted = visit.here if visit.request.method == "GET" else "/console"
+    wanted = visit.here if visit.request.method == "GET" else "/console/"
     expired = "flash.expired" if SESSION_COOKIE in visit.request.cookies else None
     response = visit.go(f"/console/sign-in?next={quote(wanted, safe='')}", flash=expired)
     response.delete_cookie(SESSION_COOKIE, path="/console")

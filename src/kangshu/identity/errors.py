@@ -5,7 +5,7 @@ KangshuError
     PersonUnknownError    not found    no person has this id
     ReviewUnknownError    not found    no review entry has this id
     ReviewDecidedError    conflict     somebody decided the entry before: look at it again
-    SearchTooWideError    incorrect    give a number, a name, or a phone to search by
+    SearchTooWideError    incorrect    give a number or a name to search by
     LinkingBusyError      busy         others kept changing the same persons: try again later
 """
 

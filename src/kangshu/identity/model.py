@@ -34,10 +34,8 @@ class ReviewState(StrEnum):
 class EventKind(IntEnum):
     """What happened to a person; the numbers are stored."""
 
-    CREATED = 1
-    IDENTIFIED = 2  # became a holder of one more identifier
-    COMPLETED = 3  # a fact that was not known was filled, or a disputed one settled
-    REVIEWED = 4
+    COMPLETED = 1  # a fact that was not known was filled, or a disputed one settled
+    REVIEWED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +67,8 @@ class Identifier:
     disputed: bool
     """A resident number that tells another birth date than the person's."""
     seen_at: datetime
+    origin: int | None
+    """The file that told it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,10 @@ class Review:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened to a person."""
+    """One thing that happened to a person after its creation.
+
+    Creation is told by the person, and the arrival of an identifier by the identifier.
+    """
 
     id: int
     at: datetime

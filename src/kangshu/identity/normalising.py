@@ -50,8 +50,7 @@ _ODD_IN_NAME = r"[^\x{3400}-\x{9fff}\x{20000}-\x{3ffff}]|^$"
 
 
 NAME_PREFIX = "name:"
-PHONE_PREFIX = "phone:"
-"""Digests of names and phones are taken of the text behind these, so that no two kinds share one."""
+"""Digests of names are taken of the text behind this, so that no name looks like an identifier."""
 
 
 def identifier_text(kind: IdentifierKind, issuer: str, value: str) -> str:
@@ -222,6 +221,12 @@ def phones_of(texts: pa.Array) -> pa.Array:
     """Return phone numbers as digits without the country code; null where fewer than five are left."""
     digits = _without(_without(_half_width(texts), r"^\s*(\+|00)86"), r"[^0-9]+")
     return _keep(digits, pc.greater_equal(pc.binary_length(digits), 5))
+
+
+def phone_values(phones: pa.Array) -> npt.NDArray[np.int64]:
+    """Return normalised phones as numbers of at most 18 digits, 0 for none: good for telling them apart."""
+    digits = pc.utf8_slice_codeunits(phones, 0, 18).cast(pa.int64())
+    return pc.fill_null(digits, 0).to_numpy(zero_copy_only=False)
 
 
 def days_of(dates: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -28,7 +28,6 @@ from kangshu.identity.model import (
 from kangshu.identity.normalising import (
     COLUMNS,
     NAME_PREFIX,
-    PHONE_PREFIX,
     Claims,
     fold_names,
     identifier_text,
@@ -58,7 +57,6 @@ async def find_persons(
     local_number: str | None = None,
     institution: str | None = None,
     birth_date: date | None = None,
-    phone: str | None = None,
     limit: int = 50,
 ) -> list[PersonSummary]:
     """Return the persons for whom everything given holds, by id, at most `limit` (1 to 200).
@@ -67,7 +65,7 @@ async def find_persons(
     number that cannot be one finds nobody. Without `document_type` every type is tried.
 
     Raises:
-        SearchTooWideError: neither a number nor a name nor a phone is given.
+        SearchTooWideError: neither a number nor a name is given.
     """
     limit = min(max(limit, 1), LIMIT_MOST)
     documents = [document_type] if document_type else [None, *sorted(STRONG_DOCUMENTS)]
@@ -76,23 +74,22 @@ async def find_persons(
         "institution": institution,
         "local_number": local_number,
         "name": name,
-        "phone": phone,
     }
-    wanted = _claims(
-        [first, *({"document_type": kind, "document_number": document_number} for kind in documents)]
-    )
-    filters: store.Filters = (
-        _short_digests(keys, NAME_PREFIX, [wanted.name_key[0].as_py()])[0],
-        birth_date,
-        _short_digests(keys, PHONE_PREFIX, [wanted.phone[0].as_py()])[0],
-    )
-    if (name and filters[0] is None) or (phone and filters[2] is None):
+    numbers = ({"document_type": kind, "document_number": document_number} for kind in documents)
+    wanted = _claims([first, *numbers])
+    (name_digest,) = _name_digests(keys, wanted.name_key.slice(0, 1))
+    if name and name_digest is None:
         return []
     if resident_number or document_number or local_number:
-        digests = digest_many(keys.lookup_key, _number_texts(wanted))
-        rows = await store.find_by_digests(connection, digests=digests, filters=filters, limit=limit)
-    elif name or phone:
-        rows = await store.find_by_facts(connection, filters=filters, limit=limit)
+        rows = await store.find_by_digests(
+            connection,
+            digests=digest_many(keys.lookup_key, _number_texts(wanted)),
+            name=name_digest,
+            birth_date=birth_date,
+            limit=limit,
+        )
+    elif name_digest is not None:
+        rows = await store.find_by_name(connection, name=name_digest, birth_date=birth_date, limit=limit)
     else:
         raise SearchTooWideError(say["search_too_wide"])
     return _summaries(keys, rows)
@@ -131,6 +128,7 @@ async def list_identifiers(connection: Connection, *, keys: Keys, person: int) -
             variant=row["variant"],
             disputed=row["disputed"],
             seen_at=row["seen_at"],
+            origin=row["origin"],
         )
         for row in rows
     ]
@@ -210,10 +208,9 @@ def _summaries(keys: Keys, rows: Sequence[Record]) -> list[PersonSummary]:
     names = _open_column(keys, rows, "name_sealed")
     phones = _open_column(keys, rows, "phone_sealed")
     numbers = _open_column(keys, rows, "number_sealed")
-    folded = fold_names(pa.array(names, pa.string())).to_pylist()
+    folded = fold_names(pa.array(names, pa.string()))
     owned = _claims([{"resident_number": number} for number in numbers]).texts(IdentifierKind.RESIDENT_NUMBER)
-    _check([row["name_digest"] for row in rows], _short_digests(keys, NAME_PREFIX, folded))
-    _check([row["phone_digest"] for row in rows], _short_digests(keys, PHONE_PREFIX, phones))
+    _check([row["name_digest"] for row in rows], _name_digests(keys, folded))
     _check([row["number_digest"] for row in rows], _digests(keys, owned.to_pylist()))
     return [
         PersonSummary(
@@ -265,6 +262,8 @@ def _digests(keys: Keys, texts: Sequence[str | None]) -> list[bytes | None]:
     return [None if text is None else next(known) for text in texts]
 
 
-def _short_digests(keys: Keys, prefix: str, texts: Sequence[str | None]) -> list[int | None]:
-    whole = _digests(keys, [None if text is None else prefix + text for text in texts])
-    return [None if digest is None else int.from_bytes(digest[:8], signed=True) for digest in whole]
+def _name_digests(keys: Keys, folded: pa.Array) -> list[int | None]:
+    """Return the first eight bytes of the digest of each folded name, as the number that is stored."""
+    texts = [None if name is None else NAME_PREFIX + name for name in folded.to_pylist()]
+    digests = _digests(keys, texts)
+    return [None if digest is None else int.from_bytes(digest[:8], signed=True) for digest in digests]

@@ -14,11 +14,10 @@ from typing import Any
 
 import asyncpg
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from kangshu.identity.deciding import Holders, Ints, Persons
+from kangshu.identity.evidence import Digests, Holders, Ints, Persons
 from kangshu.identity.normalising import UNKNOWN_DAY
+from kangshu.identity.outcome import digest_array
 from kangshu.storage.copying import copy_in, copy_out
 from kangshu.storage.database import Connection, Record
 
@@ -31,7 +30,7 @@ _BY_INDEX = (
 _AS_BEFORE = """SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
                 SET LOCAL enable_bitmapscan TO DEFAULT"""
 
-_PERSON = """p.id, p.name_sealed, p.name_digest, p.sex, p.birth_date, p.phone_sealed, p.phone_digest,
+_PERSON = """p.id, p.name_sealed, p.name_digest, p.sex, p.birth_date, p.phone_sealed,
              p.created_at, p.origin, n.sealed AS number_sealed, n.digest AS number_digest"""
 # The number that the person owns: the disputed ones stay among the identifiers.
 _NUMBER = """LEFT JOIN LATERAL (SELECT i.sealed, i.digest FROM identity_identifier i
@@ -64,13 +63,11 @@ async def take_bulk_lock(connection: Connection) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _BULK_LOCK)
 
 
-async def find_holders(
-    connection: Connection, *, slots: Ints, digests: npt.NDArray[np.void], limit: int
-) -> Holders:
-    """Return who holds the identifiers in these slots, at most `limit` holders each."""
+async def find_holders(connection: Connection, *, slots: Ints, digests: Digests, limit: int) -> Holders:
+    """Return who holds the identifiers with these digests, at most `limit` holders each."""
     await connection.execute("TRUNCATE identity_arrival")
     await copy_in(
-        connection, table="identity_arrival", columns={"slot": slots, "digest": digest_array(digests[slots])}
+        connection, table="identity_arrival", columns={"slot": slots, "digest": digest_array(digests)}
     )
     async with _by_index(connection):
         found = await copy_out(
@@ -99,7 +96,7 @@ async def read_persons(connection: Connection, *, persons: Ints) -> Persons:
             query=f"""SELECT p.id, coalesce(p.name_digest, 0),
                     coalesce(p.birth_date - DATE '1970-01-01', {UNKNOWN_DAY})::bigint,
                     coalesce(p.resident, 0),
-                    (p.sex IS NOT NULL)::integer::bigint, (p.phone_digest IS NOT NULL)::integer::bigint,
+                    (p.sex IS NOT NULL)::integer::bigint, (p.phone_sealed IS NOT NULL)::integer::bigint,
                     p.revision::bigint
                 FROM identity_touched t JOIN identity_person p ON p.id = t.person""",
             columns=names,
@@ -149,7 +146,7 @@ async def change_persons(connection: Connection, *, columns: Mapping[str, Any]) 
     await connection.execute(
         """DROP TABLE IF EXISTS pg_temp.identity_change;
            CREATE TEMP TABLE identity_change (person bigint, seen bigint, name_sealed bytea,
-               name_digest bigint, sex smallint, phone_sealed bytea, phone_digest bigint, birth_date date,
+               name_digest bigint, sex smallint, phone_sealed bytea, birth_date date,
                resident bigint) ON COMMIT DROP"""
     )
     expected = await copy_in(connection, table="identity_change", columns=columns)
@@ -160,7 +157,6 @@ async def change_persons(connection: Connection, *, columns: Mapping[str, Any]) 
                    name_digest = coalesce(c.name_digest, p.name_digest),
                    sex = coalesce(c.sex, p.sex),
                    phone_sealed = coalesce(c.phone_sealed, p.phone_sealed),
-                   phone_digest = coalesce(c.phone_digest, p.phone_digest),
                    birth_date = coalesce(c.birth_date, p.birth_date),
                    resident = coalesce(c.resident, p.resident),
                    revision = p.revision + 1
@@ -194,35 +190,36 @@ async def add_events(connection: Connection, *, columns: Mapping[str, Any]) -> N
 
 
 async def find_by_digests(
-    connection: Connection, *, digests: Sequence[bytes], filters: Filters, limit: int
+    connection: Connection,
+    *,
+    digests: Sequence[bytes],
+    name: int | None,
+    birth_date: date | None,
+    limit: int,
 ) -> list[Record]:
-    """Return persons that hold one of the identifiers."""
+    """Return persons that hold one of the identifiers and have this name and birth date, where given."""
     return await connection.fetch(
         f"""SELECT {_PERSON} FROM identity_person p {_NUMBER}
             WHERE p.id IN (SELECT person FROM identity_identifier WHERE digest = ANY ($1::bytea[]))
               AND ($2::bigint IS NULL OR p.name_digest = $2) AND ($3::date IS NULL OR p.birth_date = $3)
-              AND ($4::bigint IS NULL OR p.phone_digest = $4)
-            ORDER BY p.id LIMIT $5""",
+            ORDER BY p.id LIMIT $4""",
         digests,
-        *filters,
+        name,
+        birth_date,
         limit,
     )
 
 
-Filters = tuple[int | None, date | None, int | None]
-"""Digest of the name, birth date, digest of the phone."""
-
-
-async def find_by_facts(connection: Connection, *, filters: Filters, limit: int) -> list[Record]:
-    """Return persons with these facts, at least one of the two digests among them."""
-    name, birth, phone = filters
-    conditions = {"p.name_digest = $%d": name, "p.birth_date = $%d": birth, "p.phone_digest = $%d": phone}
-    given = [(text, value) for text, value in conditions.items() if value is not None]
-    where = " AND ".join(text % place for place, (text, _) in enumerate(given, start=2))
+async def find_by_name(
+    connection: Connection, *, name: int, birth_date: date | None, limit: int
+) -> list[Record]:
+    """Return persons with this name, and birth date where given."""
     return await connection.fetch(
-        f"SELECT {_PERSON} FROM identity_person p {_NUMBER} WHERE {where} ORDER BY p.id LIMIT $1",
+        f"""SELECT {_PERSON} FROM identity_person p {_NUMBER}
+            WHERE p.name_digest = $1 AND ($2::date IS NULL OR p.birth_date = $2) ORDER BY p.id LIMIT $3""",
+        name,
+        birth_date,
         limit,
-        *(value for _, value in given),
     )
 
 
@@ -237,7 +234,7 @@ async def get_persons(connection: Connection, *, persons: Sequence[int]) -> list
 async def list_identifiers(connection: Connection, *, person: int) -> list[Record]:
     """Return what the person holds, the strongest first."""
     return await connection.fetch(
-        """SELECT kind, issuer, sealed, digest, variant, disputed, seen_at FROM identity_identifier
+        """SELECT kind, issuer, sealed, digest, variant, disputed, seen_at, origin FROM identity_identifier
            WHERE person = $1 ORDER BY kind, seen_at, issuer, digest""",
         person,
     )
@@ -312,12 +309,6 @@ async def count_created(connection: Connection, *, first: date, end: date) -> li
         first,
         end,
     )
-
-
-def digest_array(digests: npt.NDArray[np.void]) -> pa.Array:
-    """Return 16-byte digests (`V16`) as an Arrow column."""
-    data = pa.py_buffer(np.ascontiguousarray(digests).tobytes())
-    return pa.Array.from_buffers(pa.binary(16), len(digests), [None, data])
 
 
 @asynccontextmanager

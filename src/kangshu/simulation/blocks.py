@@ -48,7 +48,9 @@ class Block:
 def local_numbers(institutions: Ints, persons: Ints) -> Column:
     """Return the number under which an institution keeps a person: always the same, never two persons'."""
     # 48,271,717 has no divisor in common with 10^8, so the map is one to one within an institution
-    value = (np.asarray(persons, dtype=np.int64) * 48_271_717 + np.asarray(institutions) * 7_654_321) % 100_000_000
+    value = (
+        np.asarray(persons, dtype=np.int64) * 48_271_717 + np.asarray(institutions) * 7_654_321
+    ) % 100_000_000
     return numbered("P", (value, 8), count=len(value))
 
 
@@ -57,18 +59,22 @@ def person_columns(
 ) -> dict[str, Column]:
     """Return the columns that say who a row is about and who sends it."""
     count = len(persons)
-    return {
-        "institution_code": picked(region.institution_codes, institutions),
-        "institution_name": picked(region.institution_names, institutions),
-        "resident_number": population.number_at(persons, days),
-        "document_type": picked(population.document_type, persons),
-        "document_number": picked(population.document_number, persons),
-        "patient_number": local_numbers(institutions, persons),
-        "patient_name": population.name_at(persons, days),
-        "sex": picked(_SEXES, population.sex[persons]),
-        "birth_date": day(population.birth_day[persons]),
-        "phone": picked(population.phone, population.phone_owner[persons]),
-    } if count else empty_person_columns()
+    return (
+        {
+            "institution_code": picked(region.institution_codes, institutions),
+            "institution_name": picked(region.institution_names, institutions),
+            "resident_number": population.number_at(persons, days),
+            "document_type": picked(population.document_type, persons),
+            "document_number": picked(population.document_number, persons),
+            "patient_number": local_numbers(institutions, persons),
+            "patient_name": population.name_at(persons, days),
+            "sex": picked(_SEXES, population.sex[persons]),
+            "birth_date": day(population.birth_day[persons]),
+            "phone": picked(population.phone, population.phone_owner[persons]),
+        }
+        if count
+        else empty_person_columns()
+    )
 
 
 def empty_person_columns() -> dict[str, Column]:

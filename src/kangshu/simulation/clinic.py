@@ -130,7 +130,9 @@ def clinic() -> Clinic:
     """Return the tables."""
     ill = tables.rows("illnesses")
     ids = [row["id"] for row in ill]
-    departments = sorted({row["department"] for row in ill} | {"02", "07", "09.01", "28", "50.10", "50", "01"})
+    departments = sorted(
+        {row["department"] for row in ill} | {"02", "07", "09.01", "28", "50.10", "50", "01"}
+    )
     diagnoses = tables.rows("diagnoses")
     rates, admissions, acute, stays = _rates(ill)
     chronic = [condition.name.lower() for condition in Chronic]
@@ -162,7 +164,9 @@ def clinic() -> Clinic:
         chronic_season=np.array(_SEASONS["winter"]) ** 0.35,
         diagnosis_codes=text([row["code"] for row in diagnoses]),
         diagnosis_names=text([row["name"] for row in diagnoses]),
-        diagnosis_illness=np.array([ids.index(row["illness"]) if row["illness"] in ids else -1 for row in diagnoses]),
+        diagnosis_illness=np.array(
+            [ids.index(row["illness"]) if row["illness"] in ids else -1 for row in diagnoses]
+        ),
         first_diagnosis=np.array([[row["illness"] for row in diagnoses].index(name) for name in ids]),
         panels=_listed(ill, "panels", [row["id"] for row in tables.rows("laboratory_panels")]),
         panel_share=_floats(ill, "panel_share"),

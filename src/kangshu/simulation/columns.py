@@ -72,7 +72,9 @@ def numbered(*parts: str | tuple[Ints, int], count: int) -> Column:
     blocks = []
     for part in parts:
         if isinstance(part, str):
-            blocks.append(np.broadcast_to(np.frombuffer(part.encode(), np.uint8), (count, len(part.encode()))))
+            blocks.append(
+                np.broadcast_to(np.frombuffer(part.encode(), np.uint8), (count, len(part.encode())))
+            )
         else:
             blocks.append(digits(*part))
     return from_bytes(np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0])
@@ -81,7 +83,9 @@ def numbered(*parts: str | tuple[Ints, int], count: int) -> Column:
 def from_bytes(matrix: np.ndarray[Any, Any]) -> Column:
     """Return one string per row of a matrix of UTF-8 bytes."""
     count, width = matrix.shape
-    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32) if width else np.zeros(count + 1, np.int32)
+    offsets = (
+        np.arange(0, (count + 1) * width, width, dtype=np.int32) if width else np.zeros(count + 1, np.int32)
+    )
     data = pa.py_buffer(np.ascontiguousarray(matrix))
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), data)
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from kangshu.simulation import tables
 from kangshu.simulation.clinic import Clinic, signal_mask
+from kangshu.simulation.population import Population
 from kangshu.simulation.region import Kind, Region
 from kangshu.simulation.stays import Stays
-from kangshu.simulation.streams import Floats, Ints, Stream
+from kangshu.simulation.streams import Floats, Ints, Stream, stream
 from kangshu.simulation.visits import DAY
 
 _LEVEL = {
@@ -19,7 +20,13 @@ _LEVEL = {
     Kind.COMMUNITY: 0.5,
     Kind.TOWNSHIP: 0.5,
 }
-_IMPLANTS = {"coronary_stent": 980_000, "hip": 1_600_000, "knee": 1_800_000, "femur": 700_000, "pacemaker": 3_200_000}
+_IMPLANTS = {
+    "coronary_stent": 980_000,
+    "hip": 1_600_000,
+    "knee": 1_800_000,
+    "femur": 700_000,
+    "pacemaker": 3_200_000,
+}
 
 COST_FIELDS = (
     "cost_general_service",
@@ -53,8 +60,15 @@ PARTS = ("cost_physiotherapy", "cost_anaesthesia", "cost_surgery", "cost_antibac
 """Of-which items, contained in others."""
 
 
-def stay_costs(*, random: Stream, region: Region, clinic: Clinic, stays: Stays, payment: Ints) -> dict[str, Ints]:
-    """Return each cost item, `total_cost` and `self_paid` in cents; the parts agree with their sums."""
+def stay_costs(
+    seed: int, part: int, *, population: Population, region: Region, clinic: Clinic, stays: Stays
+) -> dict[str, Ints]:
+    """Return each cost item, `total_cost` and `self_paid` in cents; the parts agree with their sums.
+
+    The same seed, part and stays in the same order cost the same: front pages and charges agree.
+    """
+    random = stream(seed, "costs", part)
+    payment = population.payment[stays.person]
     count = len(stays)
     levels = np.array([_LEVEL.get(Kind(kind), 1.0) for kind in range(len(Kind))])
     level = levels[region.institutions.kinds[stays.institution]]
@@ -104,7 +118,11 @@ def stay_costs(*, random: Stream, region: Region, clinic: Clinic, stays: Stays, 
     cents["cost_anaesthesia"] = np.rint(anaesthesia).astype(np.int64)
     cents["cost_surgical_treatment"] = cents["cost_surgery"] + cents["cost_anaesthesia"]
     cents["cost_physiotherapy"] = cents["cost_nonsurgical_treatment"] * (random.random(count) < 0.12) // 4
-    share = np.where(infected, 0.34, 0.08) * random.random(count) * (random.random(count) < np.where(infected, 0.95, 0.4))
+    share = (
+        np.where(infected, 0.34, 0.08)
+        * random.random(count)
+        * (random.random(count) < np.where(infected, 0.95, 0.4))
+    )
     cents["cost_antibacterials"] = (cents["cost_western_medicine"] * share).astype(np.int64)
     total = sum(cents[name] for name in COST_FIELDS)
     cents["total_cost"] = np.asarray(total, dtype=np.int64)

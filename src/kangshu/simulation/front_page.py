@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kangshu.simulation import tables
-from kangshu.simulation.blocks import Block, local_numbers, person_columns
+from kangshu.simulation.blocks import Block, person_columns
 from kangshu.simulation.clinic import Clinic
 from kangshu.simulation.columns import (
     Column,
@@ -20,7 +20,6 @@ from kangshu.simulation.columns import (
     joined,
     moment,
     money,
-    nothing,
     numbered,
     picked,
     text,
@@ -28,10 +27,10 @@ from kangshu.simulation.columns import (
 )
 from kangshu.simulation.costs import COST_FIELDS, PARTS, stay_costs
 from kangshu.simulation.numbers import date_digits, phone_numbers
-from kangshu.simulation.population import Document, Population
+from kangshu.simulation.population import Population
 from kangshu.simulation.region import Kind, Region
 from kangshu.simulation.stays import PROCEDURES, Stays
-from kangshu.simulation.streams import Flags, Floats, Ints, mixed, stream
+from kangshu.simulation.streams import Ints, mixed, stream
 from kangshu.simulation.visits import DAY, seat
 
 NONE = "-"
@@ -43,7 +42,9 @@ _DIGITS = text([str(number) for number in range(10)])
 _OCCUPIED = np.array([11, 13, 17, 21, 24, 37])
 
 
-def front_pages(*, population: Population, region: Region, clinic: Clinic, seed: int, stays: Stays, label: int) -> Block:
+def front_pages(
+    *, population: Population, region: Region, clinic: Clinic, seed: int, stays: Stays, label: int
+) -> Block:
     """Return the front pages of `stays`; `label` names the stream, so that each part has its own numbers."""
     random = stream(seed, "front pages", label)
     order = np.argsort(stays.institution, kind="stable")
@@ -53,9 +54,7 @@ def front_pages(*, population: Population, region: Region, clinic: Clinic, seed:
     columns |= _diagnoses(random, clinic, stays) | _staff(region, clinic, stays)
     columns |= _operations(random, region, stays) | _newborn(population, stays) | _coma(random, clinic, stays)
     columns |= _end(random, region, clinic, stays)
-    costs = stay_costs(
-        random=random, region=region, clinic=clinic, stays=stays, payment=population.payment[stays.person]
-    )
+    costs = stay_costs(seed, label, population=population, region=region, clinic=clinic, stays=stays)
     columns |= {name: money(cents, precision=10) for name, cents in costs.items()}
     for name in (*COST_FIELDS, *PARTS):
         columns[name] = blanked(columns[name], costs[name] == 0)
@@ -101,7 +100,9 @@ def _patient(population: Population, region: Region, stays: Stays) -> dict[str, 
     address = population.address_at(person, stays.discharge_day)
     county = region.town_county[population.town_at(person, stays.discharge_day)]
     occupation = np.where(
-        completed_years(population.birth_day[person], days) < 6, 90, population.occupation[person].astype(np.int64)
+        completed_years(population.birth_day[person], days) < 6,
+        90,
+        population.occupation[person].astype(np.int64),
     )
     works = np.isin(occupation, _OCCUPIED)
     employers = text(tables.values("places")["employers"].split("|"))
@@ -192,7 +193,9 @@ def _contact(population: Population, person: Ints, stays: Stays, address: Column
     }
 
 
-def _stay(random: np.random.Generator, population: Population, region: Region, clinic: Clinic, stays: Stays) -> dict[str, Column]:
+def _stay(
+    random: np.random.Generator, population: Population, region: Region, clinic: Clinic, stays: Stays
+) -> dict[str, Column]:
     count = len(stays)
     departments = text(clinic.departments)
     wards = text([f"{name[:2].lstrip('0')}病区" for name in clinic.departments])
@@ -388,7 +391,9 @@ def _newborn(population: Population, stays: Stays) -> dict[str, Column]:
 
 
 def _coma(random: np.random.Generator, clinic: Clinic, stays: Stays) -> dict[str, Column]:
-    injured = np.array([code.startswith("S06") for code in clinic.diagnosis_codes.to_pylist()])[stays.diagnosis]
+    injured = np.array([code.startswith("S06") for code in clinic.diagnosis_codes.to_pylist()])[
+        stays.diagnosis
+    ]
     out = injured & (random.random(len(stays)) < 0.35)
     count = len(stays)
     return {
@@ -406,9 +411,7 @@ def _end(random: np.random.Generator, region: Region, clinic: Clinic, stays: Sta
     kinds = region.institutions.kinds[stays.institution]
     primary = (kinds == Kind.COMMUNITY) | (kinds == Kind.TOWNSHIP)
     choice = random.random(count)
-    way = np.select(
-        [stays.died, choice < 0.02, (choice < 0.06) & ~primary, choice > 0.965], [5, 2, 3, 4], 1
-    )
+    way = np.select([stays.died, choice < 0.02, (choice < 0.06) & ~primary, choice > 0.965], [5, 2, 3, 4], 1)
     county = region.institutions.counties[stays.institution]
     nearby = np.minimum(np.searchsorted(region.town_county, county), len(region.primary) - 1)
     target = np.where(way == 2, region.tertiary[region.county_city[county]], region.primary[nearby])
@@ -427,6 +430,3 @@ def _end(random: np.random.Generator, region: Region, clinic: Clinic, stays: Sta
         "readmission_planned": code_column(np.where(again, 2, 1)),
         "readmission_purpose": chosen(again, picked(_PURPOSES, purpose), constant(NONE, count)),
     }
-
-
-__all__ = ["Document", "Flags", "Floats", "front_pages", "local_numbers", "nothing"]

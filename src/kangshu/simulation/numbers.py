@@ -39,7 +39,9 @@ def serials(*, counties: Ints, birth_days: Ints, sex: Ints) -> Ints:
 
 def resident_number_bytes(*, counties: Ints, birth_days: Ints, serials: Ints) -> np.ndarray:
     """Return 18-character resident numbers with their check digit, as rows of ASCII bytes."""
-    body = np.concatenate([digits(counties, 6), digits(date_digits(birth_days), 8), digits(serials, 3)], axis=1)
+    body = np.concatenate(
+        [digits(counties, 6), digits(date_digits(birth_days), 8), digits(serials, 3)], axis=1
+    )
     check = _CHECK[((body.astype(np.int64) - 48) @ _WEIGHTS) % 11]
     return np.concatenate([body, check[:, None]], axis=1)
 
@@ -67,7 +69,9 @@ def other_documents(*, kinds: Ints, persons: Ints) -> tuple[Column, Column]:
     spread = mixed(persons, 71).astype(np.int64) % 90_000_000 + 10_000_000
     passport = numbered("EX", (spread % 10_000_000, 7), count=count)
     home_return = pc.if_else(
-        pa.array(spread % 3 == 0), numbered("M", (spread, 8), count=count), numbered("H", (spread, 8), count=count)
+        pa.array(spread % 3 == 0),
+        numbered("M", (spread, 8), count=count),
+        numbered("H", (spread, 8), count=count),
     )
     taiwan = numbered((spread, 8), count=count)
     none = pa.nulls(count, pa.string())

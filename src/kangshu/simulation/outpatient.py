@@ -6,7 +6,18 @@ import numpy as np
 
 from kangshu.simulation.blocks import Block, person_columns
 from kangshu.simulation.clinic import Clinic
-from kangshu.simulation.columns import Column, constant, joined, moment, money, numbered, picked, repeats, text, whole
+from kangshu.simulation.columns import (
+    Column,
+    constant,
+    joined,
+    moment,
+    money,
+    numbered,
+    picked,
+    repeats,
+    text,
+    whole,
+)
 from kangshu.simulation.numbers import date_digits
 from kangshu.simulation.population import Population
 from kangshu.simulation.region import Kind, Region
@@ -138,7 +149,12 @@ def _charge_lines(region: Region, clinic: Clinic, visits: Visits) -> dict[str, I
         (drug_rows, drugs, clinic.drug["price"][drugs], clinic.drug["packs"][drugs]),
         (panel_rows, panels, clinic.panel_prices[panels], np.ones(len(panels), dtype=np.int64)),
         (exam_rows, exams, clinic.exam_prices[exams], np.ones(len(exams), dtype=np.int64)),
-        (treatment_rows, treatments, clinic.treatment_prices[treatments], np.ones(len(treatments), dtype=np.int64)),
+        (
+            treatment_rows,
+            treatments,
+            clinic.treatment_prices[treatments],
+            np.ones(len(treatments), dtype=np.int64),
+        ),
     ]
     visit, item, price, quantity = (np.concatenate(column) for column in zip(*parts, strict=True))
     kind = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])

@@ -15,7 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kangshu.simulation import tables
-from kangshu.simulation.columns import Column, blanked, chosen, constant, joined, nothing, numbered, picked, text
+from kangshu.simulation.columns import (
+    Column,
+    blanked,
+    chosen,
+    constant,
+    joined,
+    nothing,
+    numbered,
+    picked,
+    text,
+)
 from kangshu.simulation.households import MAN, NEVER, YEAR, Households, build_households
 from kangshu.simulation.names import (
     DOT,
@@ -167,7 +177,9 @@ class Population:
     def is_here(self, persons: Ints, days: Ints) -> Flags:
         """Return whether `persons` are alive and resident on `days`."""
         return (
-            (days >= self.entry_day[persons]) & (days < self.leave_day[persons]) & (days < self.death_day[persons])
+            (days >= self.entry_day[persons])
+            & (days < self.leave_day[persons])
+            & (days < self.death_day[persons])
         )
 
     def name_at(self, persons: Ints, days: Ints) -> Column:
@@ -259,7 +271,9 @@ class _People:
         paired = np.zeros(count, dtype=bool)
         paired[second] = True
         paired[second - 1] = True
-        weeks = np.clip(np.round(39.1 - random.exponential(1.0, count) ** 1.6 + 0.6 * random.normal(size=count)), 26, 42)
+        weeks = np.clip(
+            np.round(39.1 - random.exponential(1.0, count) ** 1.6 + 0.6 * random.normal(size=count)), 26, 42
+        )
         weeks = np.where(paired, np.minimum(weeks, 37) - 1, weeks)
         weeks[second] = weeks[second - 1]
         grams = 3330 + (weeks - 39) * 165 + random.normal(0, 380, count)
@@ -291,7 +305,9 @@ class _People:
             chance = np.where(age < 1, 0, chance * np.exp(shared - 0.125))
             chronic |= chances(random, chance).astype(np.int32) << condition
         self.chronic = np.where(age < 18, chronic & (1 << Chronic.ASTHMA), chronic).astype(np.int32)
-        self.frailty = random.gamma(2.2, 1 / 2.2, count).astype(np.float32) * np.exp(shared * 0.4).astype(np.float32)
+        self.frailty = random.gamma(2.2, 1 / 2.2, count).astype(np.float32) * np.exp(shared * 0.4).astype(
+            np.float32
+        )
         self.cancer_chance = random.random(count)
         self.abo = Draw(np.array([0.29, 0.26, 0.30, 0.09, 0.06]))(random, 0, count) + 1
         self.rh = Draw(np.array([0.004, 0.946, 0.05]))(random, 0, count) + 1
@@ -321,7 +337,9 @@ class _People:
         age = (self.start - self.birth) / YEAR
         urban = self.region.town_urban[self.homes.town[self.household]]
         self.urban = urban
-        town = Draw(np.array([[6, 15, 22, 9, 17, 1, 0.5, 15, 9, 3, 2.5], [1, 5, 5, 2, 12, 58, 0.4, 8, 6, 2, 1]]))
+        town = Draw(
+            np.array([[6, 15, 22, 9, 17, 1, 0.5, 15, 9, 3, 2.5], [1, 5, 5, 2, 12, 58, 0.4, 8, 6, 2, 1]])
+        )
         codes = np.array([11, 13, 17, 21, 24, 27, 37, 51, 54, 70, 90])
         grown = codes[town(random, np.where(urban, 0, 1))]
         retired = np.where(urban, np.where(random.random(count) < 0.85, 80, 70), 27)
@@ -337,7 +355,12 @@ class _People:
         apart = random.random(count)
         self.marital = np.select(
             [self.married | (self.spouse >= 0), single_old, age < 25, self.mother_of()],
-            [np.where(apart < 0.06, 22, 21), np.where(apart < 0.8, 30, 40), 10, np.where(apart < 0.75, 40, 30)],
+            [
+                np.where(apart < 0.06, 22, 21),
+                np.where(apart < 0.8, 30, 40),
+                10,
+                np.where(apart < 0.75, 40, 30),
+            ],
             np.where((age > 35) & (apart < 0.45), 40, 10),
         )
         self.marital = np.where(age < np.where(self.sex == 1, 22, 20), 10, self.marital)
@@ -473,7 +496,9 @@ class _People:
         first = np.full(self.homes.count, -1, dtype=np.int64)
         grown = np.flatnonzero(age >= 18)
         first[self.household[grown][::-1]] = grown[::-1]
-        family = np.where(parent >= 0, parent, np.where(first[self.household] >= 0, first[self.household], own))
+        family = np.where(
+            parent >= 0, parent, np.where(first[self.household] >= 0, first[self.household], own)
+        )
         shares = (age < 14) | ((age > 76) & (random.random(count) < 0.5)) | (random.random(count) < 0.03)
         head = np.where((age > 76) & (first[self.household] >= 0), first[self.household], family)
         return np.where(shares, head, own)

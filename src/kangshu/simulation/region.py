@@ -150,8 +150,12 @@ def build_region(*, residents: int, seed: int) -> Region:
     divisions = _divisions(cities, county_city, town_county, urban, rank_in_city, rank_in_county)
     first_county, first_town = 1 + cities, 1 + cities + counties
     institutions = _institutions(divisions, county_city, town_county, urban, cities, seed_free=random)
-    numbers = _Serving(institutions.kinds, institutions.counties, institutions.towns, county_city, towns, cities)
-    doctors = staff_names(stream(seed, "doctors"), women_share=0.46, count=int(institutions.doctor_count.sum()))
+    numbers = _Serving(
+        institutions.kinds, institutions.counties, institutions.towns, county_city, towns, cities
+    )
+    doctors = staff_names(
+        stream(seed, "doctors"), women_share=0.46, count=int(institutions.doctor_count.sum())
+    )
     nurses = staff_names(stream(seed, "nurses"), women_share=0.96, count=int(institutions.nurse_count.sum()))
     return Region(
         residents=residents,
@@ -184,7 +188,12 @@ def _per(times: float, *, base: float, most: float) -> float:
 
 
 def _divisions(
-    cities: int, county_city: Ints, town_county: Ints, urban: np.ndarray, rank_in_city: Ints, rank_in_county: Ints
+    cities: int,
+    county_city: Ints,
+    town_county: Ints,
+    urban: np.ndarray,
+    rank_in_city: Ints,
+    rank_in_county: Ints,
 ) -> Divisions:
     source = tables.values("places")
     codes, names, parents, levels = [PROVINCE_CODE], [source["province"]], [-1], [1]
@@ -263,10 +272,14 @@ def _entries(
         entries.append(_Entry(Kind.SECONDARY, f"{whole}人民医院", f"{name[:-1]}医院", county, -1))
     for county in _every(len(county_city), 2):
         whole = city_name[county_city[county]] + county_name[county]
-        entries.append(_Entry(Kind.CHINESE_MEDICINE, f"{whole}中医医院", f"{county_name[county][:-1]}中医", county, -1))
+        entries.append(
+            _Entry(Kind.CHINESE_MEDICINE, f"{whole}中医医院", f"{county_name[county][:-1]}中医", county, -1)
+        )
     for county in _every(len(county_city), 3):
         whole = city_name[county_city[county]] + county_name[county]
-        entries.append(_Entry(Kind.MATERNAL, f"{whole}妇幼保健院", f"{county_name[county][:-1]}妇幼", county, -1))
+        entries.append(
+            _Entry(Kind.MATERNAL, f"{whole}妇幼保健院", f"{county_name[county][:-1]}妇幼", county, -1)
+        )
     for town, county in enumerate(town_county):
         whole = city_name[county_city[county]] + county_name[county] + town_name[town]
         kind = Kind.COMMUNITY if urban[town] else Kind.TOWNSHIP

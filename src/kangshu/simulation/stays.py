@@ -15,7 +15,7 @@ from kangshu.simulation.clinic import BAND_EDGES, Clinic, Lists
 from kangshu.simulation.columns import group_ranks
 from kangshu.simulation.households import NEVER, YEAR
 from kangshu.simulation.population import Chronic, Population
-from kangshu.simulation.region import Kind, Region
+from kangshu.simulation.region import Region
 from kangshu.simulation.streams import Draw, Flags, Ints, Stream, chances, mixed, stream
 from kangshu.simulation.visits import DAY, department_at, doctor_at, pick_condition, standing_diagnosis
 
@@ -93,10 +93,15 @@ def build_stays(*, population: Population, region: Region, clinic: Clinic, seed:
     keep = _without_overlap(all_)
     all_ = _Wish(*(getattr(all_, name)[keep] for name in _WISH_FIELDS))
     inside = (all_.discharged >= population.start * DAY) & (all_.discharged < population.end * DAY)
-    inside &= all_.admitted >= np.maximum(population.birth_day[all_.person], population.entry_day[all_.person]) * DAY
+    inside &= (
+        all_.admitted
+        >= np.maximum(population.birth_day[all_.person], population.entry_day[all_.person]) * DAY
+    )
     order = np.flatnonzero(inside)
     order = order[np.lexsort((all_.person[order], all_.discharged[order]))]
-    return _completed(random, population, region, clinic, _Wish(*(getattr(all_, n)[order] for n in _WISH_FIELDS)))
+    return _completed(
+        random, population, region, clinic, _Wish(*(getattr(all_, n)[order] for n in _WISH_FIELDS))
+    )
 
 
 _WISH_FIELDS = ("person", "illness", "admitted", "discharged", "rank", "died", "child")
@@ -168,10 +173,20 @@ def death_times(population: Population, persons: Ints) -> Ints:
 
 def deadly_illness(population: Population, clinic: Clinic, persons: Ints) -> Ints:
     """Return of what each of `persons` dies."""
-    names = ["infarction", "haemorrhage", "stroke", "heart_failure", "sepsis", "respiratory_failure", "pneumonia"]
+    names = [
+        "infarction",
+        "haemorrhage",
+        "stroke",
+        "heart_failure",
+        "sepsis",
+        "respiratory_failure",
+        "pneumonia",
+    ]
     usual = np.array([clinic.illness(name) for name in names])
     illness = usual[
-        Draw(np.array([0.26, 0.17, 0.17, 0.14, 0.06, 0.09, 0.11])).at(0, mixed(persons, 41).astype(np.int64) >> 8)
+        Draw(np.array([0.26, 0.17, 0.17, 0.14, 0.06, 0.09, 0.11])).at(
+            0, mixed(persons, 41).astype(np.int64) >> 8
+        )
     ]
     mask = population.chronic[persons]
     age = population.age_at(persons, population.death_day[persons])
@@ -294,7 +309,13 @@ def _completed(random: Stream, population: Population, region: Region, clinic: C
 
 
 def _hospital(
-    random: Stream, population: Population, region: Region, clinic: Clinic, person: Ints, day: Ints, illness: Ints
+    random: Stream,
+    population: Population,
+    region: Region,
+    clinic: Clinic,
+    person: Ints,
+    day: Ints,
+    illness: Ints,
 ) -> Ints:
     town = population.town_at(person, day)
     county = region.town_county[town]
@@ -351,7 +372,9 @@ def _other_diagnoses(
     grown = population.age_at(person, np.full(count, population.start)) >= 18
     columns = [np.where(birth, _outcome(clinic, children), -1)]
     also = clinic.diagnoses("birth_extra")
-    columns.append(np.where(birth & (random.random(count) < 0.55), also[random.integers(0, len(also), count)], -1))
+    columns.append(
+        np.where(birth & (random.random(count) < 0.55), also[random.integers(0, len(also), count)], -1)
+    )
     cancer = illness == clinic.illness("chemo_stay")
     columns.append(
         np.where(

@@ -17,7 +17,9 @@ EPOCH = date(1970, 1, 1)
 DAY = 86_400
 _WEEKDAYS = np.array([1.25, 1.1, 1.05, 1.05, 1.0, 0.75, 0.6])  # Monday first
 _HOURS = np.array([0, 0, 0, 0, 0, 0, 0.2, 1, 8, 14, 13, 8, 2, 2.5, 9, 10, 7, 3, 1.2, 0.8, 0.4, 0, 0, 0])
-_EMERGENCY_HOURS = np.array([2, 1.5, 1.2, 1, 1, 1, 1.5, 2.5, 4, 4.5, 4.5, 4, 4, 4, 4, 4.5, 5, 5, 6, 7, 7, 6, 4.5, 3])
+_EMERGENCY_HOURS = np.array(
+    [2, 1.5, 1.2, 1, 1, 1, 1.5, 2.5, 4, 4.5, 4.5, 4, 4, 4, 4, 4.5, 5, 5, 6, 7, 7, 6, 4.5, 3]
+)
 _CONSULTATION = {Kind.TERTIARY: 2500, Kind.SECONDARY: 1200, Kind.CHINESE_MEDICINE: 1400, Kind.MATERNAL: 1400}
 _PRIMARY_CONSULTATION = 1000
 
@@ -118,10 +120,18 @@ def _times(random: Stream, emergency: Flags) -> Ints:
 
 
 def _reasons(
-    random: Stream, population: Population, clinic: Clinic, month: int, persons: Ints, day: Ints, chronic_part: Floats
+    random: Stream,
+    population: Population,
+    clinic: Clinic,
+    month: int,
+    persons: Ints,
+    day: Ints,
+    chronic_part: Floats,
 ) -> tuple[Ints, Ints]:
     band = np.searchsorted(BAND_EDGES, population.age_at(persons, day), side="right")
-    illness = clinic.draw_illness(random, (band * 2 + population.sex[persons] - 1) * 12 + month).astype(np.int64)
+    illness = clinic.draw_illness(random, (band * 2 + population.sex[persons] - 1) * 12 + month).astype(
+        np.int64
+    )
     follows = chances(random, chronic_part)
     condition = pick_condition(random, population.chronic[persons[follows]], clinic.follow_ups)
     illness[follows] = clinic.chronic_illness[condition]
@@ -170,7 +180,9 @@ def _places(
     county = region.town_county[town]
     city = region.county_city[county]
     urban = region.town_urban[town]
-    nearby = chances(random, clinic.primary_share[illness] * np.where(urban, 0.9, 1.12) * np.where(emergency, 0.6, 1))
+    nearby = chances(
+        random, clinic.primary_share[illness] * np.where(urban, 0.9, 1.12) * np.where(emergency, 0.6, 1)
+    )
     department = clinic.department[illness]
     child = population.age_at(persons, day) < 14
     names = clinic.departments
@@ -198,7 +210,13 @@ def _places(
 
 
 def department_at(
-    population: Population, region: Region, clinic: Clinic, persons: Ints, day: Ints, institution: Ints, illness: Ints
+    population: Population,
+    region: Region,
+    clinic: Clinic,
+    persons: Ints,
+    day: Ints,
+    institution: Ints,
+    illness: Ints,
 ) -> Ints:
     """Return the department that treats: general practice in primary care, children by paediatrics."""
     names = clinic.departments

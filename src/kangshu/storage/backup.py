@@ -32,6 +32,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeAlias
 
@@ -617,22 +619,27 @@ async def _in_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _write_files(reader: _Reader, home: Path) -> None:
-    file: BinaryIO | None = None
-    current = ""
-    try:
-        for path, block in reader.file_blocks():
-            if path != current:
-                if file:
-                    file.close()
-                current, file = path, _create(home / path)
-            assert file is not None, "a path comes before its bytes"
-            file.write(block)
-    finally:
-        if file:
-            file.close()
-    for path, facts in reader.finish()["files"].items():
+    for path, blocks in groupby(reader.file_blocks(), key=itemgetter(0)):
+        with _create(home / path) as file:
+            for _, block in blocks:
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+    files = reader.finish()["files"]
+    for path, facts in files.items():
         (home / path).chmod(facts["mode"] & 0o777)
-    os.sync()
+    for folder in {
+        parent for path in files for parent in (home / path).parents if parent.is_relative_to(home)
+    }:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path) -> BinaryIO:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from kangshu.app.cli import Json, app, home_of, run
-from kangshu.app.commands.intake import take_in_files
 from kangshu.app.commands.simulate import run_simulation
 from kangshu.app.demonstration import PEOPLE, DemoPerson, make_accounts
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
+from kangshu.app.taking import take_in_files
 
 _SEED = 20260101
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.errors import UsageError, say
-from kangshu.app.files import find_files, institution_of_folder
-from kangshu.app.maintenance import settle
-from kangshu.app.platform import Platform, open_platform
-from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, err, out, present, print_facts, print_table
+from kangshu.app.files import find_files
+from kangshu.app.platform import open_platform
+from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print_facts, print_table
+from kangshu.app.taking import take_in_files
 from kangshu.declarations import UnknownDatasetError
-from kangshu.intake import FileState, Receipt, describe_file, get_receipt, take_in
 
 _SHOWN_REJECTIONS = 20
-_AT_ONCE = 3  # files in work at the same time: their waits for disk and database overlap
 
 
 @app.command("intake")
@@ -67,111 +61,6 @@ async def _take_in_all(
         return await take_in_files(
             platform, files, institution=institution, dataset=dataset, period=period, quiet=quiet
         )
-
-
-async def take_in_files(
-    platform: Platform,
-    files: Sequence[Path],
-    *,
-    institution: str | None = None,
-    dataset: str | None = None,
-    period: str | None = None,
-    quiet: bool = False,
-    received_by: str = "command line",
-) -> dict[str, Any]:
-    """Take files in, directory data first, and return the figures that `intake` prints."""
-    started = time.perf_counter()
-    receipts: list[tuple[Path, Receipt]] = []
-    bar = nullcontext() if quiet else Progress(console=err, transient=True)
-    with bar as progress:
-        task = progress.add_task("采集 intake", total=len(files)) if progress else None
-
-        async def one(path: Path) -> None:
-            arrival = await asyncio.to_thread(
-                describe_file,
-                path=path,
-                now=platform.clock.now(),
-                received_by=received_by,
-                institution=institution or institution_of_folder(path),
-                dataset=dataset,
-                period=period,
-            )
-            file_id = await take_in(platform.intake, arrival)
-            async with platform.database.connection() as connection:
-                receipts.append((path, await get_receipt(connection, receipt_id=file_id)))
-            if progress and task is not None:
-                progress.advance(task)
-
-        for wave in _waves(files):
-            await _each(one, wave)
-    await settle(platform)
-    return _figures(receipts, seconds=time.perf_counter() - started)
-
-
-def _waves(files: Sequence[Path]) -> list[list[Path]]:
-    """The directory goes first; resubmissions (`..._v2`, `..._更正`) go after what they correct."""
-    waves: list[list[Path]] = [[], [], []]
-    for path in files:
-        name = path.name.casefold()
-        first = any(word in name for word in ("division", "institution", "行政区划", "机构"))
-        last = any(word in name for word in ("_v2", "更正", "corrected", "resubmi"))
-        waves[0 if first else 2 if last else 1].append(path)
-    return waves
-
-
-async def _each(work: Any, paths: Sequence[Path]) -> None:
-    """Work on a few files at a time; files of one folder keep their order, and so do their receipts."""
-    folders: dict[Path, list[Path]] = {}
-    for path in paths:
-        folders.setdefault(path.parent, []).append(path)
-    waiting = list(folders.values())
-
-    async def worker() -> None:
-        while waiting:
-            for path in waiting.pop(0):
-                await work(path)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(_AT_ONCE, len(waiting))):
-            group.create_task(worker())
-
-
-def _figures(receipts: Sequence[tuple[Path, Receipt]], *, seconds: float) -> dict[str, Any]:
-    taken = [receipt for _, receipt in receipts]
-    refused = [
-        {
-            "file": str(path),
-            "place": receipt.place,
-            "reason": receipt.reason.zh if receipt.reason else "",
-            "reason_en": receipt.reason.en if receipt.reason else "",
-        }
-        for path, receipt in receipts
-        if receipt.state is FileState.REJECTED
-    ]
-    partial = [
-        {
-            "file": str(path),
-            "place": f"receipt {receipt.id}",
-            "reason": f"退回 {receipt.rejected} 行，详见退回明细",
-            "reason_en": f"{receipt.rejected} rows refused: see the list of rejects",
-        }
-        for path, receipt in receipts
-        if receipt.state is not FileState.REJECTED and receipt.rejected
-    ]
-    return {
-        "files": len(receipts),
-        "files_committed": sum(one.state in (FileState.COMMITTED, FileState.SUPERSEDED) for one in taken),
-        "files_rejected": len(refused),
-        "messages": 0,
-        "rows": sum(one.rows for one in taken),
-        "accepted": sum(one.accepted for one in taken if one.state is not FileState.REJECTED),
-        "duplicate": sum(one.state is FileState.DUPLICATE for one in taken),
-        "rejected": sum(one.rejected for one in taken),
-        "rejections": refused + partial,
-        "persons_created": sum(one.persons_created for one in taken),
-        "seconds": round(seconds, 3),
-        "receipts": [one.id for one in taken],
-    }
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ from kangshu.security.errors import AccountUnknownError, SignInRefusedError
 from kangshu.security.operations import close_session, open_session, sign_in
 from kangshu.security.queries import get_account
 
-_HOME = "/console"
+_COOKIE_PATH = "/console"
+_HOME = "/console/"
 
 
 async def show_sign_in(visit: Visit) -> Response:
@@ -49,7 +50,7 @@ async def take_sign_in(visit: Visit) -> Response:
     await note_sign_in(visit, account=principal.id, name=principal.name, outcome=Outcome.DONE)
     response = RedirectResponse(wanted, status_code=303)
     visit.put_cookie(response, SESSION_COOKIE, token)
-    response.delete_cookie(FLASH_COOKIE, path=_HOME)
+    response.delete_cookie(FLASH_COOKIE, path=_COOKIE_PATH)
     return response
 
 
@@ -60,7 +61,7 @@ async def take_sign_out(visit: Visit) -> Response:
         await close_session(connection, token=visit.token)
         await note(connection, visit, SIGN_OUT, resource="console")
     response = visit.go("/console/sign-in", flash="flash.signed_out")
-    response.delete_cookie(SESSION_COOKIE, path=_HOME)
+    response.delete_cookie(SESSION_COOKIE, path=_COOKIE_PATH)
     return response
 
 
@@ -78,9 +79,7 @@ def _form(visit: Visit, *, wanted: str, name: str = "", refusal: str = "", statu
 def _own_page(address: str) -> str:
     """Return `address` if it is a page of the console, else the first page: nobody is sent elsewhere."""
     parts = urlsplit(address)
-    own = (
-        not parts.scheme and not parts.netloc and (parts.path == _HOME or parts.path.startswith(_HOME + "/"))
-    )
+    own = not parts.scheme and not parts.netloc and parts.path.startswith(_HOME)
     return address if own and "\\" not in address and "//" not in address else _HOME
 
 

@@ -6,7 +6,6 @@ CREATE SEQUENCE identity_person_id AS bigint;
 CREATE TABLE identity_person (
     id           bigint PRIMARY KEY,  -- from identity_person_id, never given twice
     name_digest  bigint,              -- first eight bytes; NULL: the name is not known
-    phone_digest bigint,
     resident     bigint,              -- first eight bytes of the digest of the resident number owned
     origin       bigint,              -- the file that first told of the person
     created_at   timestamptz NOT NULL,
@@ -15,11 +14,9 @@ CREATE TABLE identity_person (
     sex          smallint CHECK (sex IN (1, 2)),
     name_sealed  bytea,
     phone_sealed bytea,
-    CHECK (name_digest IS NULL OR name_sealed IS NOT NULL),
-    CHECK ((phone_digest IS NULL) = (phone_sealed IS NULL))
+    CHECK (name_digest IS NULL OR name_sealed IS NOT NULL)
 );
 CREATE INDEX identity_person_name ON identity_person (name_digest, birth_date) WHERE name_digest IS NOT NULL;
-CREATE INDEX identity_person_phone ON identity_person (phone_digest) WHERE phone_digest IS NOT NULL;
 
 -- Each identifier may have several holders, numbered by variant. The primary key lets two arrivals of one
 -- new identifier become one row, whoever commits first. A foreign key to identity_person would cost as much
@@ -59,6 +56,8 @@ CREATE INDEX identity_review_open ON identity_review (id) WHERE state = 'open';
 CREATE INDEX identity_review_person ON identity_review (person);
 CREATE INDEX identity_review_other ON identity_review (other);
 
+-- What changed and what was decided. That a person was created, or became a holder, by which file and when,
+-- stands in the rows themselves.
 CREATE TABLE identity_event (
     id     bigint GENERATED ALWAYS AS IDENTITY,
     person bigint NOT NULL,

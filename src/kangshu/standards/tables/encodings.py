@@ -160,10 +160,14 @@ def choose_encoding(source: Source) -> str:
 
 
 def _check_chinese(window: bytes) -> None:
-    """Refuse text whose characters, as GB18030, are mostly outside the 7,445 of GB 2312 (西文 misread)."""
-    beyond = "".join(character for character in window.decode("gb18030", "ignore") if character > "\x7f")
-    common = len(beyond.encode("gb2312", "ignore")) // 2
-    if common * 2 < len(beyond):
+    """Refuse text that as GB18030 would be a heap of rare characters.
+
+    Western text of one byte per character mostly passes as GBK: an accented letter and the plain one
+    after it make a character, but one outside the rows of GB 2312, where both bytes are 0xA1 or more.
+    """
+    decoded = [character for character in window.decode("gb18030", "ignore") if character > "\x7f"]
+    rare = sum(len(code) == 2 and code[1] < 0xA1 for code in (one.encode("gb18030") for one in decoded))
+    if rare * 4 > len(decoded) * 3:
         raise EncodingFaultError(say["not_chinese"])
 
 

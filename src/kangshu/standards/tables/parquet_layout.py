@@ -75,9 +75,9 @@ def read_layout(file: RegularFile) -> Layout:
         FileTooLargeError: the footer is out of all proportion.
         UnsupportedFormatError: columns are nested, or the file is encrypted.
     """
-    size, magic = _FOOTER.unpack(
-        file.read_at(file.size - _FOOTER.size, _FOOTER.size).rjust(_FOOTER.size, b"\0")
-    )
+    if file.size < len(MAGIC) + _FOOTER.size:
+        raise FileCutOffError(say["cut_off"])
+    size, magic = _FOOTER.unpack(file.read_at(file.size - _FOOTER.size, _FOOTER.size))
     if magic == _ENCRYPTED_MAGIC:
         raise UnsupportedFormatError(say["encrypted_parquet"])
     start = file.size - _FOOTER.size - size
@@ -170,9 +170,9 @@ def _chunks(columns: list[Fields], leaves: list[Fields], *, rows: int) -> tuple[
     for column, leaf in zip(columns, leaves, strict=True):
         found = struct(column, 3)
         start, dictionary = integer(found, 9), integer(found, 11)
-        start = dictionary if 0 < dictionary < start else start
+        start = dictionary if 0 < dictionary < start or start <= 0 else start  # no data page: no rows
         length, codec, kind = integer(found, 7), integer(found, 4), integer(found, 1)
-        if start < len(MAGIC) or length < 0 or not 0 <= codec < len(CODECS) or kind != integer(leaf, 1):
+        if length < 0 or (length and start < len(MAGIC)) or not 0 <= codec < len(CODECS) or kind != integer(leaf, 1):
             return None
         if integer(found, 5) != rows:  # a flat column has one value for each row, null or not
             return None

@@ -1,4 +1,4 @@
-"""Thrift's compact protocol, as much of it as Parquet's footers and page headers use (thrift-compact-protocol.md).
+"""Thrift's compact protocol (thrift-compact-protocol.md), as much of it as Parquet uses.
 
 Of values only integers are kept, in structs and in lists of structs; the rest is skipped.
 """
