@@ -1,4 +1,4 @@
-"""The base pack's data sets and code tables as a whole: complete, consistent, and true of their own examples."""
+"""The base pack's data sets and code tables as a whole: complete, and true of their own examples."""
 
 from __future__ import annotations
 
@@ -26,36 +26,70 @@ from kangshu.declarations import (
 SAMPLES = Path(os.environ.get("KANGSHU_SAMPLES", Path(__file__).parents[3] / "shared" / "samples")) / "csv"
 
 # What simulator, identity and pages rely on: the common person fields, and each set's own.
-PERSON = "resident_number document_type document_number patient_number patient_name sex birth_date institution_code"
+PERSON = """
+    resident_number document_type document_number patient_number patient_name sex birth_date
+    institution_code
+"""
 OWN = {
-    "resident": "registered_at address division_code ethnic marital occupation education abo rh mother_number "
-    "household_number death_date phone",
-    "outpatient_visit": "visit_number visited_at visit_type department_code doctor_name chief_complaint "
-    "diagnosis_code diagnosis_name payment total_cost phone",
-    "diagnosis": "diagnosis_number visit_number visit_kind diagnosed_at diagnosis_type diagnosis_code "
-    "diagnosis_name doctor_name",
-    "prescription_item": "prescription_number item_number prescribed_at drug_code drug_name specification dose "
-    "dose_unit frequency route days quantity quantity_unit unit_price amount doctor_name",
-    "lab_report": "report_number visit_number collected_at reported_at specimen title doctor_name reviewer_name",
-    "lab_result": "report_number item_number visit_number reported_at item_code item_name value_text "
-    "value_number unit reference_low reference_high flag",
-    "exam_report": "report_number visit_number examined_at reported_at modality body_part findings impression "
-    "doctor_name",
-    "operation": "operation_number visit_number operated_at procedure_code procedure_name grade operator_name "
-    "anaesthesia incision healing",
-    "charge_item": "charge_number visit_number charged_at category item_code item_name unit_price quantity "
-    "amount",
-    "birth": "certificate_number born_at weight_g length_cm gestation_weeks mother_name mother_resident_number "
-    "father_name",
-    "death": "certificate_number died_at place_of_death underlying_cause_code underlying_cause_name",
-    "immunization": "vaccination_number vaccinated_at vaccine_code vaccine_name dose_number batch_number "
-    "manufacturer site next_due",
+    "resident": """
+        registered_at address division_code ethnic marital occupation education abo rh
+        mother_number household_number death_date phone
+    """,
+    "outpatient_visit": """
+        visit_number visited_at visit_type department_code doctor_name chief_complaint
+        diagnosis_code diagnosis_name payment total_cost phone
+    """,
+    "diagnosis": """
+        diagnosis_number visit_number visit_kind diagnosed_at diagnosis_type diagnosis_code
+        diagnosis_name doctor_name
+    """,
+    "prescription_item": """
+        prescription_number item_number prescribed_at drug_code drug_name specification dose
+        dose_unit frequency route days quantity quantity_unit unit_price amount doctor_name
+    """,
+    "lab_report": """
+        report_number visit_number collected_at reported_at specimen title doctor_name
+        reviewer_name
+    """,
+    "lab_result": """
+        report_number item_number visit_number reported_at item_code item_name value_text
+        value_number unit reference_low reference_high flag
+    """,
+    "exam_report": """
+        report_number visit_number examined_at reported_at modality body_part findings impression
+        doctor_name
+    """,
+    "operation": """
+        operation_number visit_number operated_at procedure_code procedure_name grade
+        operator_name anaesthesia incision healing
+    """,
+    "charge_item": """
+        charge_number visit_number charged_at category item_code item_name unit_price quantity
+        amount
+    """,
+    "birth": """
+        certificate_number born_at weight_g length_cm gestation_weeks mother_name
+        mother_resident_number father_name
+    """,
+    "death": """
+        certificate_number died_at place_of_death underlying_cause_code underlying_cause_name
+    """,
+    "immunization": """
+        vaccination_number vaccinated_at vaccine_code vaccine_name dose_number batch_number
+        manufacturer site next_due
+    """,
 }
 DIRECTORY = {
-    "institution": "institution_code name short_name division_code level type economic_type host opened_on beds "
-    "staff vendor",
-    "division": "division_code name parent_code level",
-    "population": "division_code year sex age_from age_to residents",
+    "institution": """
+        institution_code name short_name division_code level type economic_type host opened_on
+        beds staff vendor
+    """,
+    "division": """
+        division_code name parent_code level
+    """,
+    "population": """
+        division_code year sex age_from age_to residents
+    """,
 }
 
 

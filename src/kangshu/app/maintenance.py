@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kangshu import audit, lake
 from kangshu.app.platform import Platform
+from kangshu.storage import jobs
 
 
 async def settle(platform: Platform) -> None:
@@ -23,6 +24,16 @@ async def merge_segments(platform: Platform) -> None:
         names = await lake.count_rows(connection)
     for name in names:
         await lake.compact(platform.database, platform.engine, dataset=name)
+    await clear_merged(platform)
+
+
+async def merge_dataset(platform: Platform, job: jobs.Job) -> None:
+    """Do one queued merge."""
+    await lake.compact(platform.database, platform.engine, dataset=job.payload["dataset"])
+
+
+async def clear_merged(platform: Platform) -> None:
+    """Remove the files of segments that were merged longer ago than any reader may need them."""
     await lake.delete_retired(platform.database, platform.engine)
 
 

@@ -20,8 +20,9 @@ from kangshu import api, console
 from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
-from kangshu.app.maintenance import merge_segments, seal_audit, sweep
+from kangshu.app.maintenance import clear_merged, merge_dataset, seal_audit, sweep
 from kangshu.app.platform import Platform, open_platform
+from kangshu.app.subscriptions import MERGE_JOB, subscribers
 from kangshu.app.uploads import JOB, Uploads
 from kangshu.app.watching import watch
 from kangshu.app.whereabouts import LakeWhereabouts
@@ -30,11 +31,12 @@ from kangshu.intake import recover
 from kangshu.intake.template import template_workbook
 from kangshu.kernel.texts import Text
 from kangshu.storage import jobs
+from kangshu.storage.outbox import Dispatcher
 
 log = structlog.get_logger(__name__)
 
 _SEAL_SECONDS = 1.0
-_MERGE_SECONDS = 60.0
+_CLEAR_SECONDS = 300.0
 
 
 async def serve(
@@ -139,7 +141,7 @@ async def background(platform: Platform) -> AsyncIterator[None]:
     uploads = Uploads(platform)
     worker = jobs.Worker(
         platform.database,
-        {JOB: uploads.work},
+        {JOB: uploads.work, MERGE_JOB: lambda job: merge_dataset(platform, job)},
         platform.clock,
         platform.settings.job_lease_seconds,
         concurrency=2,
@@ -147,7 +149,8 @@ async def background(platform: Platform) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(worker.run(stop)),
         asyncio.create_task(_repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform))),
-        asyncio.create_task(_repeat(stop, _MERGE_SECONDS, "merge", lambda: merge_segments(platform))),
+        asyncio.create_task(Dispatcher(platform.database, subscribers(), platform.clock).run(stop)),
+        asyncio.create_task(_repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform))),
     ]
     if platform.settings.watch_folder:
         tasks.append(asyncio.create_task(watch(platform, Path(platform.settings.watch_folder))))

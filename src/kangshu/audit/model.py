@@ -106,9 +106,11 @@ def canonical_form(
 ) -> bytes:
     r"""Return the bytes of one entry that go into its link; different entries give different bytes.
 
-    >>> canonical_form(chain=7, at=datetime(2026, 3, 2, tzinfo=UTC), actor="a", actor_name="甲", action="x",
-    ...     purpose=None, person=None, resource="", institution=None, outcome="done", detail="{}")[-40:]
-    b'1:x\n-\n-\n0:\n-\n4:done\n2:{}\n'
+    >>> form = canonical_form(
+    ...     chain=7, at=datetime(2026, 3, 2, tzinfo=UTC), actor="staff:1", actor_name="甲", action="x",
+    ...     purpose=None, person=12, resource="", institution=None, outcome="done", detail="{}")
+    >>> form[-28:]
+    b'1:x\n-\n2:12\n0:\n-\n4:done\n2:{}\n'
     """
     values = (
         str(chain),

@@ -12,7 +12,7 @@ from math import ceil, floor, log10
 
 _TOP = 10.0
 _FOOT = 24.0
-_GAP = 0.28
+_GAP = 0.34
 """Share of a day's slot that stays free between two columns (by eye)."""
 
 

@@ -76,8 +76,14 @@ def file_size(count: int | None) -> str:
 
 
 def moment(value: datetime | date, form: str = "minute", *, zone: tzinfo) -> str:
-    """Return a moment in local time: `day`, `minute`, `second`, `clock` (hour and minute)."""
-    shape = {"day": "%Y-%m-%d", "minute": "%Y-%m-%d %H:%M", "second": "%Y-%m-%d %H:%M:%S", "clock": "%H:%M"}
+    """Return a moment in local time: `day`, `short` (no year), `minute`, `second`, `clock`."""
+    shape = {
+        "day": "%Y-%m-%d",
+        "short": "%m-%d %H:%M",
+        "minute": "%Y-%m-%d %H:%M",
+        "second": "%Y-%m-%d %H:%M:%S",
+        "clock": "%H:%M",
+    }
     if isinstance(value, datetime):
         local = value.astimezone(zone) if value.tzinfo else value
         return local.strftime(shape[form])

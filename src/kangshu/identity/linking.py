@@ -146,7 +146,7 @@ class Linker:
         if len(self._cache) + len(rows) > _CACHE_CLAIMS:
             self._cache.clear()
         for row, person in zip(rows.tolist(), persons.tolist(), strict=True):
-            self._cache[keys[row]] = person
+            self._cache[keys[int(row)]] = person
 
     async def _link_rounds(self, connection: Connection, batch: _Batch, now: datetime) -> Linked:
         for _ in range(_ROUNDS):

@@ -8,6 +8,7 @@ listed; it is committed whole or not at all, and a receipt says so.
 from kangshu.intake.checking import CheckedBatch, CheckEngine, Failure, FileCheck
 from kangshu.intake.compiling import CheckPlan, compile_plan
 from kangshu.intake.errors import FileRejectedError, IntakeError, ReceiptNotFoundError
+from kangshu.intake.events import FILE_COMMITTED
 from kangshu.intake.model import Arrival, FileState, Outcome, ReasonCount, Receipt, period_in_name
 from kangshu.intake.operations import (
     CheckEnginePool,
@@ -42,6 +43,7 @@ from kangshu.intake.queries import (
 from kangshu.intake.recognition import Recognition, recognise, repeat_heading
 
 __all__ = [
+    "FILE_COMMITTED",
     "Arrival",
     "CheckEngine",
     "CheckEnginePool",

@@ -31,6 +31,7 @@ from kangshu.intake import store
 from kangshu.intake.checking import CheckedBatch, CheckEngine, FileCheck
 from kangshu.intake.compiling import compile_plan
 from kangshu.intake.errors import FileRejectedError, InstitutionUnknownError, NothingAcceptedError, say
+from kangshu.intake.events import announce_committed
 from kangshu.intake.model import (
     Arrival,
     FileState,
@@ -381,6 +382,7 @@ class _FileWork:
             supersedes=earlier,
             at=now,
         )
+        await announce_committed(connection, file_id=self._file_id, outcome=outcome, supersedes=earlier)
         for listener in self._services.listeners:
             await listener(connection, committed)
 

@@ -27,12 +27,15 @@ class Engine:
     """The lake of `home` for reading and computing; one for each process, used from any thread.
 
     Every DuckDB connection shares `memory_mib` and `threads`, spills to the lake's own folder, and reads
-    and writes files nowhere else: SQL that comes from a region pack cannot leave the lake.
+    and writes files nowhere else: SQL that comes from a region pack cannot leave the lake. `footers_mib`
+    bounds what is remembered of Parquet files between person pages.
     """
 
-    def __init__(self, home: Path, *, threads: int = 2, memory_mib: int = 512) -> None:
+    def __init__(
+        self, home: Path, *, threads: int = 2, memory_mib: int = 512, footers_mib: int = 128
+    ) -> None:
         self.lake = lake_folder(home)
-        self.readers = ReaderCache()
+        self.readers = ReaderCache(most_bytes=footers_mib << 20)
         self.filters = FilterCache()
         self._threads = threads
         self._memory_mib = memory_mib

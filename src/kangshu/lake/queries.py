@@ -7,6 +7,7 @@ import heapq
 from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from kangshu.declarations import Pack
 from kangshu.kernel.periods import Period
@@ -175,19 +176,19 @@ def _read_rows(engine: Engine, pack: Pack, page: Sequence[FoundRow]) -> list[Per
         declared = pack.datasets.get(segment.dataset)
         order = [field.name for field in declared.fields] if declared else []
         with engine.readers.borrow(engine.lake, segment) as reader:
-            values = read_values(reader, rows, order=order)
-        return [
-            PersonRow(
-                person=row.person,
-                dataset=row.key.dataset,
-                institution=row.institution,
-                at=row.key.at,
-                file=row.key.file,
-                row=row.key.row,
-                values=fields,
-            )
-            for row, fields in zip(rows, values, strict=True)
-        ]
+            return [_person_row(row, values) for row, values in read_values(reader, rows, order=order)]
 
     lists = engine.each(read, by_segment(page))
     return sorted((row for rows in lists for row in rows), key=attrgetter("key.order"))
+
+
+def _person_row(row: FoundRow, values: dict[str, Any]) -> PersonRow:
+    return PersonRow(
+        person=row.person,
+        dataset=row.key.dataset,
+        institution=row.institution,
+        at=row.key.at,
+        file=row.key.file,
+        row=row.key.row,
+        values=values,
+    )

@@ -4,9 +4,6 @@ Each file is asked in two steps: first for the place of the rows (person, time, 
 the values of those that are on the page. Footers are parsed once and kept with the open file, within bounds.
 """
 
-# pyarrow makes its compute functions at import, where pyright cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import threading
@@ -15,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +80,8 @@ class _Reader:
         ranges = [_range_of(metadata.row_group(group), place) for group in range(metadata.num_row_groups)]
         self.lows = np.array([low for low, _ in ranges], dtype=np.int64)
         self.highs = np.array([high for _, high in ranges], dtype=np.int64)
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._sizes = np.array(sizes, dtype=np.int64)
 
     def groups_with(self, persons: npt.NDArray[np.int64]) -> list[int]:
         """Return the row groups whose range holds any of `persons` (ascending)."""
@@ -95,8 +95,7 @@ class _Reader:
 
     def starts(self, groups: Sequence[int]) -> npt.NDArray[np.int64]:
         """Return where the rows of each group begin when only `groups` are read, and the end of the last."""
-        sizes = [self.file.metadata.row_group(group).num_rows for group in groups]
-        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        return np.concatenate([[0], np.cumsum(self._sizes[list(groups)])])
 
     def close(self) -> None:
         self.file.close(force=True)
@@ -175,17 +174,25 @@ def find_rows(
     groups = reader.groups_with(sought)
     if len(groups) > _FEW_GROUPS:
         # An unsorted file: most of these hold nobody we look for, so look at the persons alone first.
-        slots, _ = _places_of(reader, groups, reader.read(groups, ["_person"]), sought)
+        hits = _hits(reader.read(groups, ["_person"]), sought)
+        slots = np.searchsorted(reader.starts(groups), hits, side="right") - 1
         groups = [groups[slot] for slot in np.unique(slots)]
     if not groups:
         return []
     keys = reader.read(groups, ["_person", *_KEYS])
-    slots, offsets = _places_of(reader, groups, keys, sought)
-    return _describe(segment, wanted, keys, groups=groups, slots=slots, offsets=offsets, reader=reader)
+    hits = _hits(keys, sought)
+    starts = reader.starts(groups)
+    slots = np.searchsorted(starts, hits, side="right") - 1
+    places = [
+        (groups[slot], offset) for slot, offset in zip(slots, (hits - starts[slots]).tolist(), strict=True)
+    ]
+    return _describe(segment, wanted, places, _pick(keys, hits))
 
 
-def read_values(reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the declared fields of `rows` (of this reader's segment), in the order of `rows`.
+def read_values(
+    reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[str]
+) -> Iterator[tuple[FoundRow, dict[str, Any]]]:
+    """Yield each of `rows`, all of this reader's segment, with its declared fields; in no order of rows.
 
     Fields stand in the order given; those of an older edition that are not in it follow.
     """
@@ -194,9 +201,10 @@ def read_values(reader: _Reader, rows: Sequence[FoundRow], *, order: Sequence[st
     columns += [name for name in reader.columns if name in names and name not in columns]
     groups = sorted({row.group for row in rows})
     starts = dict(zip(groups, reader.starts(groups).tolist(), strict=False))
-    table = reader.read(groups, columns)
-    places = pa.array([starts[row.group] + row.offset for row in rows], pa.int64())
-    return table.select(columns).take(places).to_pylist()
+    placed = sorted(((starts[row.group] + row.offset, row) for row in rows), key=itemgetter(0))
+    table = reader.read(groups, columns).select(columns)
+    values = _pick(table, np.array([place for place, _ in placed], dtype=np.int64)).to_pylist()
+    return ((row, fields) for (_, row), fields in zip(placed, values, strict=True))
 
 
 def by_segment(rows: Iterable[FoundRow]) -> list[list[FoundRow]]:
@@ -214,41 +222,33 @@ def _range_of(group: Any, column: int) -> tuple[int, int]:
     return statistics.min, statistics.max
 
 
-def _places_of(
-    reader: _Reader, groups: Sequence[int], table: pa.Table, sought: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return for each row about somebody sought which of `groups` it is in, and its number in there."""
+def _hits(table: pa.Table, sought: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the numbers of the rows that are about somebody sought."""
     column = table["_person"]
     values = column.fill_null(_NOBODY[1]).to_numpy() if column.null_count else column.to_numpy()
-    hits = np.flatnonzero(values == sought[0] if len(sought) == 1 else np.isin(values, sought))
-    starts = reader.starts(groups)
-    slots = np.searchsorted(starts, hits, side="right") - 1
-    return slots, hits - starts[slots]
+    return np.flatnonzero(values == sought[0] if len(sought) == 1 else np.isin(values, sought))
+
+
+def _pick(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+    """Return the rows at `places` (ascending): without copying where they are neighbours, as when sorted."""
+    if len(places) and places[-1] - places[0] == len(places) - 1:
+        return table.slice(int(places[0]), len(places))
+    return table.take(pa.array(places))
 
 
 def _describe(
-    segment: Segment,
-    wanted: RowFilter,
-    keys: pa.Table,
-    *,
-    groups: Sequence[int],
-    slots: npt.NDArray[np.int64],
-    offsets: npt.NDArray[np.int64],
-    reader: _Reader,
+    segment: Segment, wanted: RowFilter, places: Sequence[tuple[int, int]], keys: pa.Table
 ) -> list[FoundRow]:
-    places = reader.starts(groups)[slots] + offsets
-    facts = keys.take(pa.array(places, pa.int64())).to_pydict()
     dropped = set(segment.dropped)
+    columns = (keys[name].to_pylist() for name in ("_person", *_KEYS))
     found: list[FoundRow] = []
-    for slot, offset, person, at, file, row, institution in zip(
-        slots.tolist(), offsets.tolist(), facts["_person"], *(facts[name] for name in _KEYS), strict=True
-    ):
+    for (group, offset), person, at, file, row, institution in zip(places, *columns, strict=True):
         if file in dropped or not wanted.matches(institution=institution, at=at):
             continue
         found.append(
             FoundRow(
                 segment=segment,
-                group=groups[slot],
+                group=group,
                 offset=offset,
                 person=person,
                 institution=institution,

@@ -174,7 +174,7 @@ def _charges(
 
 
 def operation_block(
-    *, population: Population, region: Region, clinic: Clinic, seed: int, stays: Stays, first: int, after: int
+    *, population: Population, region: Region, clinic: Clinic, stays: Stays, first: int, after: int
 ) -> Block:
     """Return the operation block: procedures done on the days from `first` up to `after`."""
     procedures = tables.rows("procedures")

@@ -1,4 +1,4 @@
-"""Read a full code list from a file in any form that data sets may have: CSV, XLSX, Parquet, packed or not."""
+"""Read a full code list from a file in any form that data sets may have: CSV, XLSX, Parquet, packed."""
 
 from __future__ import annotations
 

@@ -9,7 +9,19 @@ from kangshu.app.commands import (
     home,
     intake,
     persons,
+    queues,
     simulate,
 )
 
-__all__ = ["bench", "clients", "datasets", "demo", "doctor", "home", "intake", "persons", "simulate"]
+__all__ = [
+    "bench",
+    "clients",
+    "datasets",
+    "demo",
+    "doctor",
+    "home",
+    "intake",
+    "persons",
+    "queues",
+    "simulate",
+]

@@ -20,6 +20,7 @@ from kangshu.app.presenting import EXIT_DONE, EXIT_ENVIRONMENT, out, present
 from kangshu.app.settings import load_settings
 from kangshu.declarations import load_pack
 from kangshu.kernel.errors import KangshuError
+from kangshu.storage import jobs, outbox
 
 _LEAST_FREE_GIB = 2
 _SAMPLES_VARIABLE = "KANGSHU_SAMPLES"
@@ -55,7 +56,7 @@ def doctor_command(context: typer.Context, as_json: Json = False) -> None:
 
 async def _examine(home: Path) -> list[Finding]:
     looks: list[Callable[[Path], Awaitable[Finding]]] = [
-        _python, _libraries, _home, _disk, _settings, _pack, _database, _chromium, _fonts, _java, _samples,
+        _python, _libraries, _home, _disk, _settings, _pack, _database, _queues, _chromium, _fonts, _java, _samples,
     ]  # fmt: skip
     return [await look(home) for look in looks]
 
@@ -118,6 +119,22 @@ async def _database(home: Path) -> Finding:
             )
     except KangshuError as error:
         return Finding(name="database", ok=False, detail=str(error))
+
+
+async def _queues(home: Path) -> Finding:
+    """Dead letters: announcements and jobs that failed again and again and wait for somebody."""
+    try:
+        async with open_platform(home) as opened, opened.database.connection() as connection:
+            backlog = await outbox.get_backlog(connection)
+            dead_jobs = await jobs.list_dead(connection)
+    except KangshuError as error:
+        return Finding(name="queues", ok=False, detail=str(error))
+    return Finding(
+        name="queues",
+        ok=not backlog.dead and not dead_jobs,
+        detail=f"{backlog.waiting} announcements wait, {backlog.dead} dead; {len(dead_jobs)} dead jobs",
+        remedy="kangshu queues list; kangshu queues retry",
+    )
 
 
 async def _chromium(_home: Path) -> Finding:

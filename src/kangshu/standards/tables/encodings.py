@@ -1,8 +1,8 @@
 """Text of unknown encoding becomes checked UTF-8 on the way through: UTF-8, GB18030 (with GBK), UTF-16.
 
 As long as only ASCII was met, nothing has to be decided. At the first other byte the choice is made by
-evidence from the whole of what follows: every character that is well formed as UTF-8 speaks for it,
-every one that is not speaks against. UTF-8 that is merely damaged is so refused at the damaged line and
+evidence from what follows: characters that are well formed as UTF-8 speak for it, those that are not speak
+against it. UTF-8 that is merely damaged is so refused at the damaged line and
 never read as the garbled Chinese that it would be in GB18030, where almost any pair of bytes is a character.
 """
 
@@ -19,7 +19,7 @@ from kangshu.standards.tables.model import KIB, MIB
 from kangshu.standards.tables.sources import Source, reblocked
 
 _WINDOW = 64 * KIB
-_EVIDENCE = 64  # characters beyond ASCII after which the choice is safe: chance agrees with 0.2 for each
+_EVIDENCE = 64  # characters beyond ASCII after which the choice is safe
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _GB18030_MARK = b"\x84\x31\x95\x33"
@@ -137,26 +137,35 @@ class Utf8Text:
 def choose_encoding(source: Source) -> str:
     """Return `utf-8` or `gb18030`, whichever the text speaks for; it may still be faulty in places.
 
+    Where something is not UTF-8, only characters of three and more bytes speak for it (the Chinese ones):
+    one in five characters of GB18030 happens to be a well-formed UTF-8 character of two.
+
     Raises:
         EncodingFaultError: it is not UTF-8, and as GB18030 would be a heap of rare characters.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    well_formed = faulty = 0
-    for window in source.chunks(size=_WINDOW):
-        if window.isascii() and not decoder.getstate()[0]:
+    met = wide = faulty = 0
+    for window in _closed(source.chunks(size=_WINDOW)):
+        if window and window.isascii() and not decoder.getstate()[0]:
             continue
-        beyond = [character for character in decoder.decode(window) if character > "\x7f"]
-        wrong = beyond.count("\ufffd")
-        faulty += wrong
-        well_formed += len(beyond) - wrong
-        if faulty > well_formed:
+        text = decoder.decode(window, not window)
+        beyond = [character for character in text if character > "\x7f"]
+        faults = beyond.count("\ufffd")
+        faulty += faults
+        wide += sum(character > "\u07ff" for character in beyond) - faults
+        met += len(beyond)
+        if faulty > wide:
             _check_chinese(window)
             return "gb18030"
-        if faulty + well_formed >= _EVIDENCE:
-            return "utf-8"
-    if decoder.getstate()[0]:
-        faulty += 1
-    return "gb18030" if faulty > well_formed else "utf-8"
+        if met >= _EVIDENCE:
+            break
+    return "utf-8"
+
+
+def _closed(windows: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `windows` and an empty one, at which the decoder gives what it held back."""
+    yield from windows
+    yield b""
 
 
 def _check_chinese(window: bytes) -> None:

@@ -172,7 +172,12 @@ def _chunks(columns: list[Fields], leaves: list[Fields], *, rows: int) -> tuple[
         start, dictionary = integer(found, 9), integer(found, 11)
         start = dictionary if 0 < dictionary < start or start <= 0 else start  # no data page: no rows
         length, codec, kind = integer(found, 7), integer(found, 4), integer(found, 1)
-        if length < 0 or (length and start < len(MAGIC)) or not 0 <= codec < len(CODECS) or kind != integer(leaf, 1):
+        if (
+            length < 0
+            or (length and start < len(MAGIC))
+            or not 0 <= codec < len(CODECS)
+            or kind != integer(leaf, 1)
+        ):
             return None
         if integer(found, 5) != rows:  # a flat column has one value for each row, null or not
             return None
