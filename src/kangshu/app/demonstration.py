@@ -1,16 +1,22 @@
-"""The demonstration's accounts, one for each kind of work; their passwords are public on purpose."""
+"""The demonstration: when its files are told to have arrived, and its accounts with public passwords."""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from kangshu import directory
 from kangshu.app.platform import Platform
+from kangshu.intake import ZONE, period_in_name
 from kangshu.kernel.texts import Text
 from kangshu.security import operations as security
 from kangshu.security.errors import AccountExistsError
 from kangshu.security.principals import Reach, Role
 
+_LATEST_DAYS = 21  # arbitrary: the slowest institution needs three weeks
 _PASSWORD = "Kangshu-Demo-2026"  # noqa: S105 - a demonstration's password, shown on its sign-in page
 
 
@@ -74,3 +80,23 @@ async def make_accounts(platform: Platform) -> list[DemoPerson]:
         except AccountExistsError:
             continue
     return list(PEOPLE)
+
+
+def first_month(today: date, *, months: int) -> date:
+    """Return the first day of the simulated span, whose last month is the one before this month."""
+    index = today.year * 12 + today.month - 1 - months
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def arrival_of(path: Path, *, now: datetime, start: date) -> datetime:
+    """Return when a file of the demonstration is told to have arrived: some days after its period.
+
+    The day and hour follow from the file's name, so the same region always tells the same story;
+    none lies after `now`. Files without a period of their own, such as the directory, come first.
+    """
+    mark = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
+    period = period_in_name(path.name)
+    day = period.end if period and period.end > start else start
+    latest = max((now.date() - day).days, 0)
+    moment = datetime.combine(day, time(8 + mark % 9, mark // 9 % 60), tzinfo=ZoneInfo(ZONE))
+    return min(moment + timedelta(days=mark // 540 % (min(latest, _LATEST_DAYS) + 1)), now)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 
+from kangshu.app.clock import Moment
 from kangshu.app.files import institution_of_folder
 from kangshu.app.maintenance import settle
 from kangshu.app.platform import Platform
@@ -29,8 +33,12 @@ async def take_in_files(
     period: str | None = None,
     quiet: bool = False,
     received_by: str = "command line",
+    arrival_of: Callable[[Path], datetime] | None = None,
 ) -> dict[str, Any]:
-    """Take files in, directory data first, and return the figures that `intake` prints."""
+    """Take files in, directory data first, and return the figures that `intake` prints.
+
+    With `arrival_of` a file counts as received at that moment, which a demonstration makes up.
+    """
     started = time.perf_counter()
     receipts: list[tuple[Path, Receipt]] = []
     bar = nullcontext() if quiet else Progress(console=err, transient=True)
@@ -38,23 +46,25 @@ async def take_in_files(
         task = progress.add_task("采集 intake", total=len(files)) if progress else None
 
         async def one(path: Path) -> None:
+            now = arrival_of(path) if arrival_of else platform.clock.now()
+            services = replace(platform.intake, clock=Moment(now)) if arrival_of else platform.intake
             arrival = await asyncio.to_thread(
                 describe_file,
                 path=path,
-                now=platform.clock.now(),
+                now=now,
                 received_by=received_by,
                 institution=institution or institution_of_folder(path),
                 dataset=dataset,
                 period=period,
             )
-            file_id = await take_in(platform.intake, arrival)
+            file_id = await take_in(services, arrival)
             async with platform.database.connection() as connection:
                 receipts.append((path, await get_receipt(connection, receipt_id=file_id)))
             if progress and task is not None:
                 progress.advance(task)
 
         for wave in _waves(files):
-            await _each(one, wave)
+            await _each(one, sorted(wave, key=arrival_of) if arrival_of else wave)
     await settle(platform)
     return _figures(receipts, seconds=time.perf_counter() - started)
 
@@ -70,16 +80,15 @@ def _waves(files: Sequence[Path]) -> list[list[Path]]:
     return waves
 
 
-async def _each(work: Any, paths: Sequence[Path]) -> None:
-    """Work on a few files at a time; files of one folder keep their order, and so do their receipts."""
-    folders: dict[Path, list[Path]] = {}
-    for path in paths:
-        folders.setdefault(path.parent, []).append(path)
-    waiting = list(folders.values())
+async def _each(work: Callable[[Path], Awaitable[None]], paths: Sequence[Path]) -> None:
+    """Work on a few files at a time; those of one folder, which may replace each other, one after the other."""
+    waiting = deque(paths)
+    turns: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def worker() -> None:
         while waiting:
-            for path in waiting.pop(0):
+            path = waiting.popleft()
+            async with turns[path.parent]:
                 await work(path)
 
     async with asyncio.TaskGroup() as group:

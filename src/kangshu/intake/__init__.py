@@ -25,6 +25,7 @@ from kangshu.intake.operations import (
     take_in,
 )
 from kangshu.intake.queries import (
+    ZONE,
     DatasetCount,
     DayCount,
     SenderCount,
@@ -44,6 +45,7 @@ from kangshu.intake.recognition import Recognition, recognise, repeat_heading
 
 __all__ = [
     "FILE_COMMITTED",
+    "ZONE",
     "Arrival",
     "CheckEngine",
     "CheckEnginePool",

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from kangshu.app.cli import Json, app, home_of, run
+from kangshu.app.clock import SystemClock
 from kangshu.app.commands.simulate import run_simulation
-from kangshu.app.demonstration import PEOPLE, DemoPerson, make_accounts
+from kangshu.app.demonstration import PEOPLE, DemoPerson, arrival_of, first_month, make_accounts
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
@@ -49,16 +50,22 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
     """Build the region in `home`; a home that holds this region already is used as it is."""
     started = time.perf_counter()
     region = home / "simulated"
-    marker = region / f"complete-{residents}-{months}-{_SEED}"
+    now = SystemClock().now()
+    start = first_month(now.date(), months=months)
+    marker = region / f"complete-{residents}-{months}-{start}-{_SEED}"
     if not marker.exists():
         shutil.rmtree(region, ignore_errors=True)
         if not quiet:
             err.print(f"模拟 {residents:,} 名居民 {months} 个月 / simulating …")
-        run_simulation(region, residents, months, _SEED, quiet=quiet)
+        run_simulation(region, residents, months, _SEED, start=start, quiet=quiet)
         marker.touch()
     async with open_platform(home) as platform:
         figures = await take_in_files(
-            platform, find_files([region / "submissions"]), quiet=quiet, received_by="demo"
+            platform,
+            find_files([region / "submissions"]),
+            quiet=quiet,
+            received_by="demo",
+            arrival_of=lambda path: arrival_of(path, now=now, start=start),
         )
         people: list[DemoPerson] = await make_accounts(platform)
         totals = await _totals(platform)

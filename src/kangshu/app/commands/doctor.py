@@ -56,7 +56,8 @@ def doctor_command(context: typer.Context, as_json: Json = False) -> None:
 
 async def _examine(home: Path) -> list[Finding]:
     looks: list[Callable[[Path], Awaitable[Finding]]] = [
-        _python, _libraries, _home, _disk, _settings, _pack, _database, _queues, _chromium, _fonts, _java, _samples,
+        _python, _libraries, _home, _disk, _settings, _pack, _database, _queues,
+        _chromium, _fonts, _java, _samples,
     ]  # fmt: skip
     return [await look(home) for look in looks]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +23,27 @@ def simulate_command(
     residents: Annotated[int, typer.Option(min=100, help="居民数 / residents")] = 20_000,
     months: Annotated[int, typer.Option(min=1, max=36, help="月数 / months")] = 12,
     seed: Annotated[int, typer.Option(help="随机种子 / seed")] = 20260101,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="起始日期 / first day")] = datetime(
+        2026, 1, 1
+    ),
     as_json: Json = False,
 ) -> None:
     """模拟区域 / write the simulated region's files and truth (all persons are synthetic)."""
-    result = guard(lambda: run_simulation(out, residents, months, seed, quiet=as_json), as_json=as_json)
+    result = guard(
+        lambda: run_simulation(out, residents, months, seed, start=start.date(), quiet=as_json),
+        as_json=as_json,
+    )
     present(result, as_json=as_json)
 
 
 def run_simulation(
-    out: Path, residents: int, months: int, seed: int, *, quiet: bool = False
+    out: Path,
+    residents: int,
+    months: int,
+    seed: int,
+    *,
+    start: date = date(2026, 1, 1),
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Write the region into an empty folder and return its figures.
 
@@ -51,7 +64,13 @@ def run_simulation(
                 shown.update(task, completed=share)
 
         done = simulate(
-            out=out, residents=residents, months=months, seed=seed, pack=load_pack(), progress=progress
+            out=out,
+            residents=residents,
+            months=months,
+            seed=seed,
+            start=start,
+            pack=load_pack(),
+            progress=progress,
         )
     return {
         "residents": done.residents,

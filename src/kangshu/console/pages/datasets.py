@@ -65,6 +65,7 @@ async def show_dataset(visit: Visit) -> Response:
         "dataset.html",
         dataset=dataset,
         fields=[_field_row(visit, field) for field in dataset.fields],
+        any_codes=any(field.code for field in dataset.fields),
         key_titles=visit.join(visit.own(dataset.field(name).title) for name in dataset.key) or "—",
         event_title=visit.own(event.title) if event else "—",
     )

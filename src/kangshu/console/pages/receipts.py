@@ -171,7 +171,7 @@ def reason_row(visit: Visit, reason: ReasonCount, dataset: Dataset | None) -> Re
     return ReasonRow(
         severity=reason.severity,
         label=reason.rule if declared else _check_title(visit, reason.rule),
-        field_title=visit.own(field.title) if field else reason.field,
+        field_title=visit.own(field.title) if field else reason.field.removeprefix("#"),
         message=visit.own(reason_text(rule=reason.rule, field=reason.field, dataset=dataset)),
         rows=reason.rows,
         href=f"/console/datasets/{dataset.name}#{anchor}" if dataset and anchor else "",
