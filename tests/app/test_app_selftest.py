@@ -6,7 +6,6 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from kangshu.app import commands  # noqa: F401 - adds the commands
 from kangshu.app.cli import app
 from kangshu.declarations import load_pack
 

@@ -151,7 +151,7 @@ def lab_rows(
 def visit_rows(people: Iterable[Resident], *, institution: str, day: date) -> list[dict[str, Any]]:
     """Return outpatient visits."""
     kinds = (
-        ("I10", "原发性高血压"),
+        ("I10.x00", "原发性高血压"),
         ("E11.9", "2型糖尿病"),
         ("J06.9", "急性上呼吸道感染"),
         ("K29.5", "慢性胃炎"),

@@ -21,7 +21,7 @@ from kangshu.intake import IntakeServices
 from kangshu.kernel.clock import Clock
 from kangshu.lake import Engine
 from kangshu.security.keys import Keys, load_or_create
-from kangshu.storage import embedded
+from kangshu.storage import backup, embedded
 from kangshu.storage.database import Database
 from kangshu.storage.migrations import migrate
 
@@ -55,6 +55,8 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
         DatabaseUnavailableError: the database cannot be reached.
     """
     make_home(home)
+    if backup.is_half_restored(home):
+        raise EnvironmentFaultError(say("half_restored", path=home))
     clock = clock or SystemClock()
     settings = load_settings(home)
     pack = load_pack(Path(settings.pack) if settings.pack else None)

@@ -81,7 +81,7 @@ def _waves(files: Sequence[Path]) -> list[list[Path]]:
 
 
 async def _each(work: Callable[[Path], Awaitable[None]], paths: Sequence[Path]) -> None:
-    """Work on a few files at a time; those of one folder, which may replace each other, one after the other."""
+    """Work on a few files at a time; those of one folder may replace each other and take turns."""
     waiting = deque(paths)
     turns: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
 

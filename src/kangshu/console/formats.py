@@ -136,6 +136,11 @@ def mask_phone(value: str | None) -> str:
     return _MASK * max(1, len(value) - 4) + value[-4:] if len(value) > 6 else _MASK * len(value)
 
 
+def mask_birth(value: date | None) -> str:
+    """Return a date of birth of which only the year can be read."""
+    return f"{value.year}-**-**" if value else "—"
+
+
 def mask_text(value: str | None) -> str:
     """Return a text (an address, a free remark) of which nothing but its first characters can be read."""
     return "—" if not value else value[: min(3, len(value) // 3)] + _MASK * 4

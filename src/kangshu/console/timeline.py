@@ -174,8 +174,11 @@ class _Sheet:
         if isinstance(value, list):
             texts = [self._words(field, one)[0] for one in value if one is not None]
             return " · ".join(texts), ""
-        if field.privacy is Privacy.DIRECT and not self._reader.revealed:
-            return _masked(field, _plain_text(value)), ""
+        if not self._reader.revealed:
+            if field.role is Role.BIRTH_DATE and isinstance(value, date):
+                return formats.mask_birth(value), ""
+            if field.privacy is Privacy.DIRECT:
+                return _masked(field, _plain_text(value)), ""
         meanings = self._meanings.get(field.name)
         if meanings and value in meanings:
             return meanings[value], str(value)

@@ -138,7 +138,7 @@ def normalise(claims: pa.Table) -> Claims:
     kinds, numbers = columns["document_type"], numbers_of(columns["document_number"])
     resident, number_birth = _residents_from_documents(resident, number_birth, kinds, numbers)
     document, document_type = _documents(kinds, numbers)
-    institution = columns["institution"]
+    institution = _without(columns["institution"], "\\x00")  # PostgreSQL takes no NUL in text
     local = _keep(local_numbers_of(columns["local_number"]), pc.is_valid(institution))
     name = display_names(columns["name"])
     name_key = fold_names(name)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from kangshu import directory
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present
+from kangshu.app.program import Json, app, home_of, run
 from kangshu.security import operations as security
 from kangshu.security.principals import Reach, Role
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kangshu.app.cli import Json, app, guard
 from kangshu.app.errors import UsageError, say
 from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print_table
+from kangshu.app.program import Json, app, guard
 from kangshu.app.selftest import check_file, report_html
 from kangshu.declarations import BASE_PACK, Dataset, Pack, UnknownDatasetError, load_pack
 from kangshu.declarations.reference import reference_pages

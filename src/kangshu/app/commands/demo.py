@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.clock import SystemClock
 from kangshu.app.commands.simulate import run_simulation
 from kangshu.app.demonstration import PEOPLE, DemoPerson, arrival_of, first_month, make_accounts
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
+from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.taking import take_in_files
 
 _SEED = 20260101

@@ -14,9 +14,9 @@ from typing import Any
 
 import typer
 
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import EXIT_DONE, EXIT_ENVIRONMENT, out, present
+from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.settings import load_settings
 from kangshu.declarations import load_pack
 from kangshu.kernel.errors import KangshuError

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from kangshu import audit
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.keeping import back_up, restore_home
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present
+from kangshu.app.program import Json, app, home_of, run
 
 audit_app = typer.Typer(help="审计链 / the audit chain", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.errors import UsageError, say
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print_facts, print_table
+from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.taking import take_in_files
 from kangshu.declarations import UnknownDatasetError
 

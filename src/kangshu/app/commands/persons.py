@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from kangshu import identity
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present, print_table
+from kangshu.app.program import Json, app, home_of, run
 
 persons_app = typer.Typer(help="居民主索引 / the person index", no_args_is_help=True)
 app.add_typer(persons_app, name="persons")

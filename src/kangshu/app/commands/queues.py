@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from kangshu.app.cli import Json, app, home_of, run
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import out, present, print_table
+from kangshu.app.program import Json, app, home_of, run
 from kangshu.storage import jobs, outbox
 
 queues_app = typer.Typer(help="队列 / announcements and jobs that failed for good", no_args_is_help=True)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from kangshu.app.cli import Json, app, guard
 from kangshu.app.errors import UsageError, say
 from kangshu.app.presenting import err, present
+from kangshu.app.program import Json, app, guard
 from kangshu.declarations import load_pack
 
 

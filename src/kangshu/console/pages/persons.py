@@ -56,7 +56,6 @@ _LOOKS = 60
 _LOOKS_SHOWN = 12
 _SAME_LOOK = timedelta(minutes=30)
 _WORDS = ("number", "name", "birth_date", "institution", "local_number")
-_NUMBERS_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +108,8 @@ class IdentityView:
     age: str
     birth: str
     numbers: tuple[TitledNumber, ...]
+    local_numbers: tuple[TitledNumber, ...]
+    """The numbers that institutions gave: often many, so the page folds them away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +246,7 @@ def _found_row(visit: Visit, person: PersonSummary) -> FoundRow:
         id=person.id,
         name=formats.mask_name(person.name),
         sex=_sex(visit, person.sex),
-        birth=_masked_birth(person.birth_date),
+        birth=formats.mask_birth(person.birth_date),
         age=formats.age(person.birth_date, today=_today(visit), language=visit.language),
         numbers=(formats.mask_number(person.resident_number),) if person.resident_number else (),
     )
@@ -354,7 +355,7 @@ async def _ask(
     status: int = 200,
 ) -> Response:
     async with visit.services.database.connection() as connection:
-        await get_person(connection, keys=visit.services.keys, person=person)
+        found = await get_person(connection, keys=visit.services.keys, person=person)
     purposes = [
         PurposeChoice(
             value=purpose.value,
@@ -368,6 +369,7 @@ async def _ask(
         "person_open.html",
         status=status,
         person_id=person,
+        found=_found_row(visit, found),
         purposes=purposes,
         chosen=chosen,
         refusal=refusal,
@@ -457,14 +459,18 @@ def _identity(
     revealed: bool,
 ) -> IdentityView:
     birth = person.birth_date.isoformat() if person.birth_date else "—"
-    numbers = [
-        TitledNumber(
-            title=_number_title(visit, one, institution_names),
-            value=one.value if revealed else formats.mask_number(one.value),
+    titled = [
+        (
+            one.kind,
+            TitledNumber(
+                title=_number_title(visit, one, institution_names),
+                value=one.value if revealed else formats.mask_number(one.value),
+            ),
         )
         for one in identifiers
         if one.value
     ]
+    numbers = [number for kind, number in titled if kind is not IdentifierKind.LOCAL_NUMBER]
     if person.phone:
         shown = person.phone if revealed else formats.mask_phone(person.phone)
         numbers.append(TitledNumber(title=visit.say("person.phone"), value=shown))
@@ -472,8 +478,9 @@ def _identity(
         name=(person.name or "—") if revealed else formats.mask_name(person.name),
         sex=_sex(visit, person.sex),
         age=formats.age(person.birth_date, today=_today(visit), language=visit.language),
-        birth=birth if revealed else _masked_birth(person.birth_date),
-        numbers=tuple(numbers[:_NUMBERS_SHOWN]),
+        birth=birth if revealed else formats.mask_birth(person.birth_date),
+        numbers=tuple(numbers),
+        local_numbers=tuple(number for kind, number in titled if kind is IdentifierKind.LOCAL_NUMBER),
     )
 
 
@@ -485,7 +492,7 @@ def _number_title(visit: Visit, identifier: Identifier, institution_names: Mappi
         table = visit.services.pack.codes.get("id_document")
         title = table.titles().get(issuer) if table else None
         return visit.own(title) if title else visit.say("person.numbers")
-    return visit.say("person.local_number", institution=institution_names.get(issuer, issuer))
+    return institution_names.get(issuer, issuer)
 
 
 def _looks(
@@ -579,10 +586,6 @@ def _row_key(token: str | None) -> RowKey | None:
         return RowKey.parse(token) if token else None
     except ValueError:
         return None
-
-
-def _masked_birth(birth_date: date | None) -> str:
-    return f"{birth_date.year}-**-**" if birth_date else "—"
 
 
 def _sex(visit: Visit, code: str | None) -> str:

@@ -136,7 +136,7 @@ each("[data-reason-for]", (block) => {
     const chosen = document.querySelector("input[name=purpose]:checked");
     const needed = chosen !== null && block.dataset.reasonFor.split(" ").includes(chosen.value);
     block.querySelector("textarea").required = needed;
-    block.classList.toggle("is-needed", needed);
+    block.hidden = !needed;
   };
   radios.forEach((radio) => radio.addEventListener("change", show));
   show();

@@ -100,8 +100,7 @@ class _Parsing:
         finally:
             self._blocks.stop()
             reader.close()
-        # Arrow gives no block where there were only ragged rows.
-        yield self._rows_of(pa.RecordBatch.from_pylist([], schema=text_schema(self._width)))
+        yield self._trailing()
         self._check_end()
 
     def _open(self) -> pa_csv.CSVStreamingReader:
@@ -164,20 +163,34 @@ class _Parsing:
         )
 
     def _number(self, count: int) -> tuple[Numbers, list[RaggedRow]]:
-        """Return the numbers of `count` good rows, between which the ragged ones stand."""
-        ragged = np.frombuffer(self._ragged_numbers, np.int64) - (self._seen + 1)
-        total = count + len(ragged)
-        if len(ragged) and not 0 <= ragged[0] <= ragged[-1] < total:
-            raise FileCutOffError(say["cut_off"], place=self._place(self._seen + 1))
+        """Return the numbers of `count` good rows, and the ragged rows that stand before or among them.
+
+        Arrow parses one block ahead, so there may be ragged rows that stand farther on; they wait.
+        """
+        ragged = np.array(self._ragged_numbers, np.int64) - (self._seen + 1)
+        good_before = ragged - np.arange(len(ragged))
+        among = int(np.searchsorted(good_before, count))
+        total = count + among
         first = self._seen + 1 + self._heading_row
-        numbers = np.delete(np.arange(first, first + total, dtype=np.int64), ragged)
-        left_out = [
-            RaggedRow(row=number + self._heading_row, expected=self._width, actual=actual)
-            for number, actual in zip(self._ragged_numbers, self._ragged_widths, strict=True)
-        ]
-        self._ragged_numbers, self._ragged_widths = array("q"), array("q")
+        numbers = np.delete(np.arange(first, first + total, dtype=np.int64), ragged[:among])
         self._seen += total
-        return numbers, left_out
+        return numbers, self._waiting(among)
+
+    def _trailing(self) -> Rows:
+        """Return the ragged rows behind the last good one."""
+        ragged = self._waiting(len(self._ragged_numbers))
+        self._seen += len(ragged)
+        nothing = pa.RecordBatch.from_pylist([], schema=text_schema(self._width))
+        return Rows(record=nothing, numbers=np.empty(0, np.int64), ragged=ragged)
+
+    def _waiting(self, count: int) -> list[RaggedRow]:
+        """Take the first `count` of the ragged rows that were met."""
+        numbers, widths = self._ragged_numbers, self._ragged_widths
+        self._ragged_numbers, self._ragged_widths = numbers[count:], widths[count:]
+        return [
+            RaggedRow(row=number + self._heading_row, expected=self._width, actual=actual)
+            for number, actual in zip(numbers[:count], widths[:count], strict=True)
+        ]
 
     def _check_end(self) -> None:
         """Refuse a text that ends inside a quote or inside a row."""

@@ -2,8 +2,8 @@
 
 As long as only ASCII was met, nothing has to be decided. At the first other byte the choice is made by
 evidence from what follows: characters that are well formed as UTF-8 speak for it, those that are not speak
-against it. UTF-8 that is merely damaged is so refused at the damaged line and
-never read as the garbled Chinese that it would be in GB18030, where almost any pair of bytes is a character.
+against it. Thus UTF-8 that is merely damaged is refused at the damaged line, and never read as the garbled
+Chinese that it would be in GB18030, where almost any pair of bytes is a character.
 """
 
 from __future__ import annotations
