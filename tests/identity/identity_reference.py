@@ -119,11 +119,13 @@ class Region:
 
     def useful(self, claims: list[Claim], row: int, waiting: list[int]) -> list[str]:
         def overused(text: str) -> bool:
+            if text.startswith("4:"):
+                return False
             sharing = sum(text in claims[other].identifiers for other in waiting)
             return sharing + len(self.holdings.get(text, [])) > self.holders_most
 
         kept = [text for text in claims[row].identifiers if not overused(text)]
-        return kept or (claims[row].demographic if claims[row].identifiers != claims[row].demographic else [])
+        return kept or claims[row].demographic
 
     def rank(self, claim: Claim, told: list[str]) -> tuple[Any, ...]:
         number = told and told[0].startswith("1:")

@@ -72,7 +72,7 @@ def test_four_runs_of_a_higher_tier_become_one_and_smaller_ones_come_along():
 
 
 def test_a_large_unsorted_file_is_sorted_without_waiting():
-    assert plan_merge([run_of(1, 10 * BASE, is_sorted=False), run_of(2, 5)]) == [2, 1]
+    assert plan_merge([run_of(1, 10 * BASE, is_sorted=False), run_of(2, 5)]) == [1, 2]
 
 
 def test_a_run_with_many_superseded_rows_is_rewritten():
@@ -93,10 +93,11 @@ def test_everything_becomes_one_run_and_then_rests():
     assert plan_merge([run_of(1, BASE, dead=1)], everything=True) == [1]
 
 
-def test_a_merge_has_a_bound_on_its_rows():
-    huge = compaction._MOST_ROWS // 3
+def test_runs_of_the_last_size_are_merged_no_more_unless_unsorted():
+    last = compaction._LAST_SIZE
 
-    assert len(plan_merge([run_of(number, huge) for number in range(4)])) == 3
+    assert plan_merge([run_of(number, last + number) for number in range(9)]) == []
+    assert plan_merge([run_of(1, 5), run_of(2, last, is_sorted=False), run_of(3, last)]) == [2, 1]
 
 
 @given(sizes=st.lists(st.integers(min_value=1, max_value=3_000_000), min_size=1, max_size=200))

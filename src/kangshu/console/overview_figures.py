@@ -120,7 +120,11 @@ async def _count(visit: Visit, connection: Connection, *, today: date) -> Figure
         rejected_month=sum(day.rejected for day in this_month),
         persons=await count_persons(connection) if visit.staff.region_wide else None,
         days=_every_day(days, today=today),
-        divisions=tuple(_division_figures(division, institutions, by_code) for division in divisions),
+        divisions=tuple(
+            figures
+            for division in divisions
+            if (figures := _division_figures(division, institutions, by_code)).institutions
+        ),
         datasets=tuple(await list_dataset_counts(connection, institutions=codes)),
         silent=_silent(institutions, by_code),
     )

@@ -86,10 +86,11 @@ def overused(identifiers: Identifiers, holders: Holders, *, limit: int) -> Flags
     """Return which slots hold an identifier that says nothing: more than `limit` holders and claims have it.
 
     Such are numbers that a program fills in where none is known. Beyond the limit they would also make
-    the comparison of everybody with everybody.
+    everybody be compared with everybody. Who has a demographic identifier agrees by name, so it stays.
     """
     size = len(identifiers.digests)
-    claims = np.bincount(identifiers.slot, minlength=size)
+    numbers = identifiers.slot[identifiers.kind != int(IdentifierKind.DEMOGRAPHIC)]
+    claims = np.bincount(numbers, minlength=size)
     return (claims > 0) & (claims + np.bincount(holders.slot, minlength=size) > limit)
 
 

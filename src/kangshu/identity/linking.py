@@ -358,7 +358,11 @@ class _Batch:
         bare = np.setdiff1d(dropped.claim, kept.claim)
         claims = self.claims.with_demographics(bare)
         texts, named = _told(claims.take(bare), (IdentifierKind.DEMOGRAPHIC,))
-        slots = len(self.texts)
+        # Another claim of the batch may be known in the same way.
+        known = pc.index_in(texts, value_set=self.texts)
+        new = texts.filter(pc.is_null(known))
+        slots = pc.coalesce(known, pc.add(pc.index_in(texts, value_set=new), len(self.texts)))
+        slot = slots.to_numpy(zero_copy_only=False).astype(np.int64)[named.slot]
         batch = replace(
             self,
             claims=claims,
@@ -366,11 +370,11 @@ class _Batch:
             identifiers=Identifiers(
                 claim=np.concatenate([kept.claim, bare[named.claim]]),
                 kind=np.concatenate([kept.kind, named.kind]),
-                slot=np.concatenate([kept.slot, slots + named.slot]),
-                digests=np.concatenate([kept.digests, named.digests]),
+                slot=np.concatenate([kept.slot, slot]),
+                digests=np.concatenate([kept.digests, np.zeros(len(new), dtype="V16")]),
             ),
-            texts=pa.concat_arrays([self.texts, texts]),
-            digested=np.append(self.digested, np.zeros(len(texts), dtype=np.bool_)),
+            texts=pa.concat_arrays([self.texts, new]),
+            digested=np.append(self.digested, np.zeros(len(new), dtype=np.bool_)),
         )
         batch.digest(batch.identifiers.slot)
         return batch

@@ -32,9 +32,10 @@ _LOWEST_RUNS = 8
 _TIER_RUNS = 4
 # At this share of superseded rows a run is rewritten for its own sake.
 _DEAD_SHARE = 0.3
-# Bounds of one merge: open files for DuckDB, and rows, so that the work comes in portions of minutes.
+# A run of so many rows has reached its last size: merging several would take hours and as much free disk.
+_LAST_SIZE = 200_000_000
+# So many files DuckDB is asked to read at once.
 _MOST_RUNS = 1000
-_MOST_ROWS = 200_000_000
 # Sorted runs are merged window by window of about so many segments; each sort stays in memory.
 _WINDOW_SEGMENTS = 4
 _BATCH_ROWS = 1 << 15
@@ -87,15 +88,17 @@ def discard(segments: Sequence[SegmentFile]) -> None:
 
 def _families(runs: Sequence[Run]) -> list[list[Run]]:
     """Return `runs` in groups that agree about the types of columns, smallest run first."""
-    families: list[list[Run]] = []
-    for run in sorted(runs, key=lambda run: (run.rows, run.id)):
-        for family in families:
-            if merge_shapes([*(other.shape for other in family), run.shape]) is not None:
-                family.append(run)
-                break
+    families: list[list[Shape]] = []
+    for shape in dict.fromkeys(run.shape for run in sorted(runs, key=lambda run: run.id)):
+        found = next((family for family in families if merge_shapes([*family, shape]) is not None), None)
+        if found is None:
+            families.append([shape])
         else:
-            families.append([run])
-    return families
+            found.append(shape)
+    return [
+        sorted((run for run in runs if run.shape in family), key=lambda run: (run.rows, run.id))
+        for family in families
+    ]
 
 
 def _choose_all(family: Sequence[Run]) -> Sequence[Run]:
@@ -107,32 +110,17 @@ def _choose_all(family: Sequence[Run]) -> Sequence[Run]:
 def _choose(family: Sequence[Run]) -> Sequence[Run]:
     tiers: dict[int, list[Run]] = {}
     for run in family:
-        if run.rows <= _MOST_ROWS or not run.is_sorted:
+        if run.rows < _LAST_SIZE or not run.is_sorted:
             tiers.setdefault(_tier(run), []).append(run)
     below: list[Run] = []
     for tier, members in sorted(tiers.items()):
-        below += members
         # The smaller runs come along: they cost little and are gone.
-        if len(members) >= (_TIER_RUNS if tier else _LOWEST_RUNS) or _has_large_unsorted(members):
-            return _within_bounds(below)
-    dead = [run for run in family if run.dead_rows >= run.rows * _DEAD_SHARE]
-    return dead[:1]
-
-
-def _has_large_unsorted(runs: Sequence[Run]) -> bool:
-    # The writer sorts small files itself, so an unsorted one is large and slow to look into.
-    return any(not run.is_sorted for run in runs)
-
-
-def _within_bounds(runs: Sequence[Run]) -> Sequence[Run]:
-    chosen: list[Run] = []
-    rows = 0
-    for run in runs[:_MOST_RUNS]:
-        if chosen and rows + run.rows > _MOST_ROWS:
-            break
-        chosen.append(run)
-        rows += run.rows
-    return chosen
+        below += members
+        # The writer sorts small files itself, so an unsorted one is large and slow to look into.
+        unsorted = [run for run in members if not run.is_sorted]
+        if unsorted or len(members) >= (_TIER_RUNS if tier else _LOWEST_RUNS):
+            return [*unsorted, *(run for run in below if run.is_sorted)][:_MOST_RUNS]
+    return [run for run in family if run.dead_rows >= run.rows * _DEAD_SHARE][:1]
 
 
 def _tier(run: Run) -> int:

@@ -40,8 +40,9 @@ _owners_guard = threading.Lock()
 def lake_folder(home: Path) -> Path:
     """Return the lake's folder in `home`, made where it is not there yet, closed to other users."""
     lake = home.resolve() / "lake"
+    lake.mkdir(mode=0o700, parents=True, exist_ok=True)
     for part in (_INCOMING, _SEGMENTS, _TEMP, _OWNERS):
-        (lake / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (lake / part).mkdir(mode=0o700, exist_ok=True)
     return lake
 
 

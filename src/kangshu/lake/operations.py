@@ -189,6 +189,7 @@ async def sweep_orphans(
     Must run in a transaction of its own. It looks only while no commit is under way, so that a commit whose
     process just died is either seen or undone; while there are always some, it leaves everything alone.
     """
+    assert connection.is_in_transaction(), "the lock that keeps commits out lasts as long as a transaction"
     lake = folder.lake_folder(home)
     older_than = now.timestamp() - grace_seconds
     left = await asyncio.to_thread(_list_left_over, lake, older_than)

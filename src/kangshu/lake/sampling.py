@@ -1,4 +1,4 @@
-"""Fill a lake with made-up rows quickly, to measure how long reading takes; nothing in them means anything."""
+"""Fill a lake quickly with made-up rows, to measure reading; nothing in them means anything."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def build_sample_lake(
 ) -> int:
     """Commit about so many rows about each of the persons 1 to `persons`, and return how many in all.
 
-    `rows_a_person` names data sets of `pack`. The rows lie as after compaction: sorted by person, in three runs
-    for each data set. The files are numbered from 1; the lake must be empty.
+    `rows_a_person` names data sets of `pack`. The rows lie as after compaction: sorted by person, in three
+    runs for each data set. The files are numbered from 1; the lake must be empty.
     """
     total, number = 0, 0
     for name, count in rows_a_person.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class Clinic:
     treatment_share: Floats
     complaints: Lists
     complaint_texts: Column
-    drug: dict[str, Column | Ints | Floats]
+    drug: dict[str, Any]
     drug_adult: Flags
     treatment_names: Column
     treatment_prices: Ints
@@ -220,7 +221,7 @@ def _grouped(ill: tuple[dict[str, str], ...], column: str, groups: list[list[str
     return Lists.of(lists)
 
 
-def _complaints(ill: tuple[dict[str, str], ...]) -> dict[str, Lists | Column]:
+def _complaints(ill: tuple[dict[str, str], ...]) -> dict[str, Any]:
     texts: list[str] = []
     lists: list[list[int]] = []
     for row in ill:
@@ -230,10 +231,10 @@ def _complaints(ill: tuple[dict[str, str], ...]) -> dict[str, Lists | Column]:
     return {"complaints": Lists.of(lists), "complaint_texts": text(texts)}
 
 
-def _prices() -> dict[str, object]:
+def _prices() -> dict[str, Any]:
     drugs, treatments = tables.rows("drugs"), tables.rows("treatments")
     panels, exams = tables.rows("laboratory_panels"), tables.values("examinations")["exam"]
-    drug: dict[str, Column | Ints | Floats] = {
+    drug: dict[str, Any] = {
         key: text([row[key] for row in drugs])
         for key in ("code", "name", "specification", "dose_unit", "frequency", "route", "unit")
     }

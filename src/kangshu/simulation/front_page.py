@@ -21,6 +21,7 @@ from kangshu.simulation.columns import (
     moment,
     money,
     numbered,
+    pc,
     picked,
     text,
     whole,
@@ -74,8 +75,6 @@ def code_column(values: Ints, width: int = 1) -> Column:
 
 def or_none(column: Column) -> Column:
     """Return the column with the mark of "none" in its empty cells."""
-    import pyarrow.compute as pc
-
     return pc.fill_null(column, NONE)
 
 
@@ -315,7 +314,7 @@ def _staff(region: Region, clinic: Clinic, stays: Stays) -> dict[str, Column]:
 
 
 def procedure_times(stays: Stays) -> Ints:
-    """Return when each procedure took place: one row per stay, one column per place; always within the stay."""
+    """Return when each procedure took place, within its stay; one row per stay, one column per place."""
     share = (mixed(stays.person, stays.admitted + 7).astype(np.int64) & 0xFF) / 600 + 0.08
     length = stays.discharged - stays.admitted
     steps = np.arange(PROCEDURES) * 0.05
@@ -339,7 +338,7 @@ def _operations(random: np.random.Generator, region: Region, stays: Stays) -> di
 def operation_columns(
     random: np.random.Generator, region: Region, stays: Stays, place: int
 ) -> dict[str, Column]:
-    """Return code, name, grade, staff, healing (RC014) and anaesthesia (RC013) of the procedures at `place`."""
+    """Return what is recorded of the procedures at `place`; healing by RC014, anaesthesia by RC013."""
     rows = tables.rows("procedures")
     number = stays.procedures[:, place]
     absent = number < 0

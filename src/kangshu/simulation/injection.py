@@ -7,17 +7,16 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kangshu.declarations import Dataset, Field, FieldType, Obligation, Pack, Role, Severity
 from kangshu.simulation import tables
 from kangshu.simulation.blocks import Block, local_numbers
-from kangshu.simulation.columns import as_text, replaced
-from kangshu.simulation.errors import KINDS, ErrorKind, Outcome
+from kangshu.simulation.columns import as_text, pc, replaced
+from kangshu.simulation.errors import KINDS, MIDDLE_DOTS, SYSTEMATIC, ErrorKind, Outcome
 from kangshu.simulation.names import DOT
 from kangshu.simulation.numbers import date_digits
 from kangshu.simulation.population import Population
-from kangshu.simulation.streams import Draw, Floats, Ints, Stream
+from kangshu.simulation.streams import Draw, Flags, Floats, Ints, Stream
 
 # The pair of times that must not be out of order: the first is set a day behind the second.
 _TIMES = {
@@ -94,9 +93,12 @@ def inject(*, block: Block, pack: Pack, population: Population, random: Stream, 
     """Return `block` with errors; `rates` gives errors per row by institution."""
     dataset = pack.datasets[block.dataset]
     hit = np.flatnonzero(random.random(len(block), dtype=np.float32) < rates[block.institutions])
+    work = _Work(block, dataset, pack, population, random)
+    if dataset.with_role(Role.NAME):
+        hit[work.systematic(dots, legacy)] = False
+    hit = np.flatnonzero(hit)
     kinds = [kind for kind in KINDS if _applies(kind, dataset)]
     drawn = Draw(np.array([kind.share for kind in kinds]))(random, 0, len(hit)) if len(hit) else hit
-    work = _Work(block, dataset, pack, population, random)
     repeated = np.empty(0, np.int64)
     ragged = np.empty(0, np.int64)
     for number, kind in enumerate(kinds):
@@ -190,6 +192,23 @@ class _Work:
         local = dataset.with_role(Role.LOCAL_NUMBER)
         self.local = local.name if local else ""
 
+    def systematic(self, dots: Ints, legacy: Flags) -> Ints:
+        """Write names as the sending systems do; return the rows whose name came out another."""
+        persons = np.maximum(self.block.persons, 0)
+        institutions = self.block.institutions
+        dotted = np.flatnonzero(self.population.dotted[persons] & (dots[institutions] > 0))
+        rare = np.flatnonzero(self.population.rare[persons] & legacy[institutions])
+        for kind, rows in zip(SYSTEMATIC, (dotted, rare), strict=False):
+            rows, names = self._names(rows)
+            if kind.name == "middle-dot":
+                forms = [MIDDLE_DOTS[number] for number in dots[institutions[rows]]]
+                written = [name.replace(DOT, form) for name, form in zip(names, forms, strict=True)]
+            else:
+                written = [name.encode("gbk", errors="replace").decode("gbk") for name in names]
+            kept = [place for place, name in enumerate(names) if written[place] != name]
+            self._set(kind, rows[kept], "patient_name", [written[place] for place in kept])
+        return np.union1d(dotted, rare)
+
     def apply(self, kind: ErrorKind, rows: Ints) -> None:
         """Put errors of `kind` into `rows`, as far as they have what it takes."""
         step = {
@@ -241,7 +260,7 @@ class _Work:
 
     def _filled(self, rows: Ints, field: str) -> Ints:
         """Return those of `rows` that have something in `field` besides a mark of "none"."""
-        values = pc.take(self.columns[field], pa.array(rows))
+        values = pc.take(self.block.columns[field], pa.array(rows))
         filled = pc.is_valid(values)
         if pa.types.is_string(values.type):
             filled = pc.and_kleene(filled, pc.not_equal(values, "-"))
@@ -303,7 +322,7 @@ class _Work:
     def _numbers(self, rows: Ints) -> tuple[Ints, list[str]]:
         """Return those of `rows` with an 18-place resident number, and the numbers."""
         rows = self._filled(rows, "resident_number")
-        numbers = pc.take(as_text(self.columns["resident_number"]), pa.array(rows)).to_pylist()
+        numbers = pc.take(self.block.columns["resident_number"], pa.array(rows)).to_pylist()
         kept = [place for place, number in enumerate(numbers) if len(number) == 18]
         return rows[kept], [numbers[place] for place in kept]
 
@@ -330,25 +349,23 @@ class _Work:
     def _times(self, kind: ErrorKind, rows: Ints) -> None:
         early, late = _TIMES[self.dataset.name]
         rows = self._filled(self._filled(rows, early), late)
-        if pa.types.is_string(self.columns[early].type) or pa.types.is_string(self.columns[late].type):
-            return
-        if pa.types.is_date32(self.columns[late].type):
-            first = pc.take(self.columns[early], pa.array(rows)).cast(pa.int64()).to_numpy() // _DAY
+        if pa.types.is_date32(self.block.columns[late].type):
+            first = pc.take(self.block.columns[early], pa.array(rows)).cast(pa.int64()).to_numpy() // _DAY
             self._set(kind, rows, late, _dates(first - 2))
         else:
-            second = pc.take(self.columns[late], pa.array(rows)).cast(pa.int64()).to_numpy()
+            second = pc.take(self.block.columns[late], pa.array(rows)).cast(pa.int64()).to_numpy()
             self._set(kind, rows, early, _moments(second + _DAY))
 
     def _sum(self, kind: ErrorKind, rows: Ints) -> None:
         field = _SUMS[self.dataset.name]
-        amounts = pc.take(as_text(self.columns[field]), pa.array(rows)).to_pylist()
+        amounts = as_text(pc.take(self.block.columns[field], pa.array(rows))).to_pylist()
         factor = 0.1 if self.dataset.name == "front_page" else 10
         kept = [place for place, amount in enumerate(amounts) if amount and _is_amount(amount)]
         self._set(kind, rows[kept], field, [f"{float(amounts[place]) * factor:.2f}" for place in kept])
 
     def _names(self, rows: Ints) -> tuple[Ints, list[str]]:
         rows = self._filled(rows, "patient_name")
-        return rows, pc.take(self.columns["patient_name"], pa.array(rows)).to_pylist()
+        return rows, pc.take(self.block.columns["patient_name"], pa.array(rows)).to_pylist()
 
     def _renamed(self, kind: ErrorKind, rows: Ints, table: dict[int, str]) -> None:
         rows, names = self._names(rows)
@@ -424,15 +441,3 @@ def _is_amount(value: str) -> bool:
 @cache
 def _pairs(name: str) -> dict[int, str]:
     return {ord(pair[0]): pair[1] for pair in tables.values("names")[name]["pairs"].split() if len(pair) == 2}
-
-
-def dotted_rows(names: pa.Array) -> Ints:
-    """Return the rows whose name holds a middle dot."""
-    return np.flatnonzero(pc.fill_null(pc.match_substring(names, DOT), False).to_numpy(zero_copy_only=False))
-
-
-def rare_rows(names: pa.Array) -> Ints:
-    """Return the rows whose name holds a character outside GBK's plain part."""
-    rare = "[𬭎䶮𬱖㛃𬍛𬬭𠮷𬱟]"
-    found = pc.match_substring_regex(names, rare)
-    return np.flatnonzero(pc.fill_null(found, False).to_numpy(zero_copy_only=False))

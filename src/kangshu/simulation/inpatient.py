@@ -1,4 +1,4 @@
-"""The data sets that stays leave beside the front page: diagnoses, operations, charges, drugs to go home with."""
+"""What stays leave beside the front page: diagnoses, operations, charges and drugs to go home with."""
 
 from __future__ import annotations
 

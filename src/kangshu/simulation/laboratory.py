@@ -11,12 +11,22 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kangshu.simulation import tables
 from kangshu.simulation.blocks import Block, person_columns
 from kangshu.simulation.clinic import SIGNALS, Clinic
-from kangshu.simulation.columns import Column, as_text, moment, money, numbered, picked, repeats, text, whole
+from kangshu.simulation.columns import (
+    Column,
+    as_text,
+    moment,
+    money,
+    numbered,
+    pc,
+    picked,
+    repeats,
+    text,
+    whole,
+)
 from kangshu.simulation.numbers import date_digits
 from kangshu.simulation.outpatient import spread_columns, visit_numbers
 from kangshu.simulation.population import Chronic, Population

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kangshu.simulation.columns import Column, digits, from_bytes, group_ranks, numbered
+from kangshu.simulation.columns import Column, digits, from_bytes, group_ranks, numbered, pc
 from kangshu.simulation.streams import Ints, mixed
 
 _WEIGHTS = np.array((7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2))
@@ -63,7 +63,6 @@ def phone_numbers(numbers: Ints) -> Column:
 def other_documents(*, kinds: Ints, persons: Ints) -> tuple[Column, Column]:
     """Return type and number of documents: kind 2 passport, 3 permit of Hong Kong or Macau, 4 of Taiwan."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     count = len(kinds)
     spread = mixed(persons, 71).astype(np.int64) % 90_000_000 + 10_000_000

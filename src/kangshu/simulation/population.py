@@ -12,7 +12,6 @@ from enum import IntEnum
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kangshu.simulation import tables
 from kangshu.simulation.columns import (
@@ -22,7 +21,7 @@ from kangshu.simulation.columns import (
     constant,
     joined,
     nothing,
-    numbered,
+    pc,
     picked,
     text,
 )
@@ -78,7 +77,7 @@ class Chronic(IntEnum):
     DEMENTIA = 15
 
 
-# Logistic prevalence by age: share at the top, age of half, years per unit of slope; men's and women's factor.
+# Logistic prevalence by age: share at the top, age of half of it, years of slope; factors of men and women.
 _PREVALENCE = {
     Chronic.HYPERTENSION: (0.62, 60, 8.5, 1.05, 0.95),
     Chronic.DIABETES: (0.24, 58, 8, 1.05, 0.95),
@@ -153,6 +152,8 @@ class Population:
     registered_address: Column  # by person
     employer: Ints
     native: Ints
+    dotted: Flags
+    rare: Flags
 
     def __len__(self) -> int:
         return len(self.sex)
@@ -196,7 +197,7 @@ class Population:
 def build_population(*, region: Region, residents: int, seed: int, start: int, end: int) -> Population:
     """Return the people of `region`: `residents` on day `start` and those born before day `end`."""
     homes = build_households(residents=residents, seed=seed, region=region, start=start, end=end)
-    people = _People.settle(homes, region=region, seed=seed, start=start, end=end)
+    people = _People(homes, region=region, seed=seed, start=start, end=end)
     people.have_children(stream(seed, "births"))
     people.fall_ill(stream(seed, "illness"))
     people.die(stream(seed, "deaths"))
@@ -207,12 +208,7 @@ def build_population(*, region: Region, residents: int, seed: int, start: int, e
 class _People:
     """People under construction: columns are added step by step, then frozen into a `Population`."""
 
-    homes: Households
-    region: Region
-
-    @classmethod
-    def settle(cls, homes: Households, *, region: Region, seed: int, start: int, end: int) -> _People:
-        self = cls()
+    def __init__(self, homes: Households, *, region: Region, seed: int, start: int, end: int) -> None:
         random = stream(seed, "settling")
         self.homes, self.region, self.start, self.end = homes, region, start, end
         self.residents = len(homes.sex)
@@ -233,7 +229,6 @@ class _People:
         self._documents(random, alone)
         self.born_weight = np.zeros(count, dtype=np.int64)
         self.gestation = np.zeros(count, dtype=np.int64)
-        return self
 
     def _documents(self, random: Stream, alone: Flags) -> None:
         count = self.residents
@@ -277,6 +272,9 @@ class _People:
         weeks = np.where(paired, np.minimum(weeks, 37) - 1, weeks)
         weeks[second] = weeks[second - 1]
         grams = 3330 + (weeks - 39) * 165 + random.normal(0, 380, count)
+        grams = np.where(
+            weeks >= 37, np.maximum(grams, 1800), np.where(weeks < 28, np.minimum(grams, 1900), grams)
+        )
         self.household = np.r_[self.household, self.household[mothers]]
         self.sex = np.r_[self.sex, (1 + (random.random(count) > 0.528)).astype(np.int8)]
         self.birth = np.r_[self.birth, day]
@@ -443,6 +441,8 @@ class _People:
             registered_address=registered,
             employer=self.employer.astype(np.int8),
             native=random.integers(0, 100, count).astype(np.int8),
+            dotted=_holds(name, DOT),
+            rare=_holds(name, f"[{_rare_characters()}]"),
         )
 
     def _surnames(self, random: Stream, count: int) -> Ints:
@@ -589,6 +589,24 @@ _BURDEN = {
 }
 
 
+def _rare_characters() -> str:
+    """Return the rare characters that GBK does not hold."""
+    rare = tables.values("names")["rare"]
+    return "".join(sorted({c for c in rare["men"] + rare["women"] if not _in_gbk(c)}))
+
+
+def _in_gbk(character: str) -> bool:
+    try:
+        character.encode("gbk")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _holds(names: Column, pattern: str) -> Flags:
+    return pc.match_substring_regex(names, pattern).to_numpy(zero_copy_only=False)
+
+
 def _within_int32(days: Ints) -> Ints:
     return np.clip(days, -int(NEVER), int(NEVER)).astype(np.int32)
 
@@ -596,6 +614,3 @@ def _within_int32(days: Ints) -> Ints:
 def _plain(values: Ints) -> Column:
     """Return numbers without leading zeros."""
     return pc.cast(pa.array(values), pa.string())
-
-
-__all__ = ["DOT", "Chronic", "Document", "Population", "build_population", "numbered"]

@@ -357,7 +357,7 @@ def _institutions(
 
 
 def institution_code(*, serial: int, division: str, type_code: str, economic: str, management: str) -> str:
-    """Return a 22-place code: organisation code (GB 11714) 9, division 6, economy 2, WS 218 type 4, management 1.
+    """Return a 22-place code: organisation (GB 11714) 9, division 6, economy 2, type 4, management 1.
 
     The organisation codes begin with YH and are in no register.
 

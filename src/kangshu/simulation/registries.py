@@ -1,4 +1,4 @@
-"""What is registered about people: residence, birth, death, immunization; and the institutions' monthly return."""
+"""What is registered: residence, birth, death, immunization, monthly returns; and the directories."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def deaths(
     first: int,
     after: int,
 ) -> Block:
-    """Return the deaths of the days from `first` up to `after`; those outside hospitals are sent by the CDC."""
+    """Return the deaths from day `first` up to `after`; those outside hospitals are sent by the CDC."""
     random = stream(seed, "death records", month)
     dead = np.flatnonzero((population.death_day >= first) & (population.death_day < after))
     where = np.full(len(population), -1, dtype=np.int64)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Stream = np.random.Generator
-Ints = NDArray[np.integer]
-Floats = NDArray[np.floating]
-Flags = NDArray[np.bool_]
+# NumPy's own types tell apart every width; here only the meaning matters.
+Ints = NDArray[Any]
+Floats = NDArray[Any]
+Flags = NDArray[Any]
 
 _SLOTS = 1 << 14
 """Resolution of a drawing table: an outcome rarer than one in 16,384 is drawn as if it were that rare."""

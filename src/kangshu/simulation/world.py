@@ -18,8 +18,8 @@ from kangshu.simulation.outpatient import visit_blocks
 from kangshu.simulation.population import Population, build_population
 from kangshu.simulation.region import Region, build_region
 from kangshu.simulation.registries import (
-    births,
     birthplaces,
+    births,
     deaths,
     directories,
     immunizations,

@@ -17,6 +17,9 @@ from kangshu.app.program import Json, app, guard
 from kangshu.declarations import load_pack
 
 
+_FIRST_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - a day has no zone; typer gives one like it
+
+
 @app.command("simulate")
 def simulate_command(
     out: Annotated[Path, typer.Option("--out", help="输出目录 / folder to write into")],

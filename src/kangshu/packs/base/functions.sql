@@ -42,7 +42,7 @@ CREATE OR REPLACE MACRO resident_number_check(n) AS CASE
     WHEN n BETWEEN 100000000000000 AND 999999999999999 THEN ''
 END;
 
--- A resident number (居民身份证号码) of 18 places with the right check digit, or of 15 digits. NULL is none.
+-- A resident number (居民身份证号码) of 18 places with the right check digit, or of 15 digits; false for NULL.
 -- The list of one makes the engine read the number once instead of once for every `n`.
 CREATE OR REPLACE MACRO resident_number_valid(x) AS coalesce(
     list_transform([try_cast(substr(x, 1, 17) AS BIGINT)], lambda n: resident_number_check(n))[1]
