@@ -43,7 +43,7 @@ COUNTIES = (
     ("990301", "990300", "清源区"),
 )
 HOSPITAL = "99010100000000010A1000"
-SECOND_HOSPITAL = "99020100000000020A1000"
+SECOND_HOSPITAL = "99020100000000030A1000"
 ACCOUNTS: tuple[tuple[str, str, Role, str], ...] = (
     ("centre", "周业务", Role.CENTRE_STAFF, "region"),
     ("city", "吴市级", Role.CENTRE_STAFF, "division:990200"),

@@ -87,12 +87,18 @@ class Region:
     persons: list[Person] = field(default_factory=list)
     holdings: dict[str, list[Holding]] = field(default_factory=dict)
     reviews: list[tuple[Person, Person, str]] = field(default_factory=list)
+    told_before: dict[Claim, Person | None] = field(default_factory=dict)
 
     def link(self, claims: list[Claim]) -> list[Person | None]:
-        """Return whose each claim is."""
-        found: dict[int, Person | None] = {}
-        for row, claim in enumerate(claims):
-            found[row] = self.settled(claim)
+        """Return whose each claim is; one told in an earlier call of the same file has the same answer."""
+        new = [claim for claim in claims if claim not in self.told_before]
+        answers = iter(self.link_new(new))
+        found = [self.told_before[claim] if claim in self.told_before else next(answers) for claim in claims]
+        self.told_before.update(zip(claims, found, strict=True))
+        return found
+
+    def link_new(self, claims: list[Claim]) -> list[Person | None]:
+        found = {row: self.settled(claim) for row, claim in enumerate(claims)}
         waiting = [row for row in found if found[row] is None and claims[row].identifiers]
         told = {row: self.useful(claims, row, waiting) for row in waiting}
         for row in sorted(waiting, key=lambda row: self.rank(claims[row], told[row])):

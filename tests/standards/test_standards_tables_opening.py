@@ -78,7 +78,11 @@ def opened(tmp_path, scratch):
     return read
 
 
-@pytest.mark.parametrize(("kind", "content"), [("csv", CSV), ("xlsx", workbook()), ("parquet", parquet())])
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("csv", CSV), ("xlsx", workbook()), ("parquet", parquet())],
+    ids=["csv", "xlsx", "parquet"],
+)
 @pytest.mark.parametrize("compression", ["none", "zip", "gzip"])
 def test_form_and_packing_are_told_by_content(opened, scratch, kind, content, compression):
     packed = {"none": lambda: content, "zip": lambda: zipped(content), "gzip": lambda: gzip.compress(content)}
@@ -121,20 +125,20 @@ def test_gzip_members_in_a_row_are_one_file(opened):
 
 def test_a_gzip_whose_last_bytes_unpack_to_much(opened):
     """Everything is in when the output is not yet out; that is no cut-off file."""
-    content = b"a,b\n" + b"1,2\n" * 3_000_000
+    content = b"a,b\n" + b"1,2\n" * 600_000
 
-    assert len(opened(gzip.compress(content))[1]) == 3_000_000
+    assert len(opened(gzip.compress(content))[1]) == 600_000
 
 
 @pytest.mark.parametrize("pack", [zipped, gzip.compress])
-@pytest.mark.parametrize("content", [CSV, workbook(), parquet()])
+@pytest.mark.parametrize("content", [CSV, workbook(), parquet()], ids=["csv", "xlsx", "parquet"])
 def test_archives_within_archives_are_not_opened(opened, pack, content):
     for inner in (zipped(content), gzip.compress(content)):
         with pytest.raises(UnsupportedFormatError):
             opened(pack(inner))
 
 
-@pytest.mark.parametrize("content", [CSV * 50, workbook(), parquet()])
+@pytest.mark.parametrize("content", [CSV * 50, workbook(), parquet()], ids=["csv", "xlsx", "parquet"])
 @pytest.mark.parametrize("pack", [zipped, gzip.compress, bytes])
 def test_files_cut_off_anywhere_are_refused(opened, pack, content):
     packed = pack(content)
@@ -146,15 +150,16 @@ def test_files_cut_off_anywhere_are_refused(opened, pack, content):
 
 
 def test_a_damaged_byte_is_found_by_the_checksum(opened):
-    for packed in (zipped(CSV * 50), gzip.compress(CSV * 50)):
+    text = os.urandom(2000).hex().encode()
+    for packed in (zipped(text), gzip.compress(text)):
         broken = bytearray(packed)
-        broken[70] ^= 0xFF
+        broken[len(broken) // 2] ^= 0xFF
         with pytest.raises(FileCutOffError):
             opened(bytes(broken))
 
 
 def test_bombs_are_stopped_by_their_ratio_before_they_are_unpacked(opened, scratch):
-    bomb = b"a,b\n" + b"1,2\n" * 30 * MIB
+    bomb = b"a,b\n" + (b"1," + b"2" * 1000 + b"\n") * 200_000
     for pack in (zipped, gzip.compress):
         with pytest.raises(ArchiveBombError):
             opened(pack(bomb))

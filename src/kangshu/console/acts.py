@@ -19,8 +19,21 @@ SEARCH = "person.search"
 REVEAL = "person.reveal"
 VERIFY = "audit.verify"
 EXPORT = "console.receipts-export"
+REFUSED = "console.refused"
 
-ACTIONS = (SIGN_IN, SIGN_OUT, PASSWORD, SECOND_FACTOR, UPLOAD, REJECTS, SEARCH, REVEAL, VERIFY, EXPORT)
+ACTIONS = (
+    SIGN_IN,
+    SIGN_OUT,
+    PASSWORD,
+    SECOND_FACTOR,
+    UPLOAD,
+    REJECTS,
+    SEARCH,
+    REVEAL,
+    VERIFY,
+    EXPORT,
+    REFUSED,
+)
 """Every act that the console itself records."""
 
 

@@ -29,7 +29,7 @@ def compact(value: float, *, language: Language) -> str:
     """
     steps = ((1e8, "亿"), (1e4, "万")) if language == "zh" else ((1e9, "B"), (1e6, "M"), (1e3, "k"))
     for size, unit in steps:
-        if abs(value) >= size:
+        if abs(value) >= max(size, 1e4):
             return f"{value / size:.4g}{unit}"
     return f"{value:,.4g}" if value != int(value) else f"{int(value):,}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from kangshu.audit import Outcome
+from kangshu.console.acts import REFUSED, note_alone
 from kangshu.console.errors import SignInNeededError
 from kangshu.console.headers import SecurityHeaders, dress
 from kangshu.console.overview_figures import FiguresCache
@@ -33,6 +36,7 @@ from kangshu.console.services import Services
 from kangshu.console.visits import SESSION_COOKIE, Visit, anonymous
 from kangshu.kernel.errors import KangshuError, Kind
 from kangshu.kernel.statuses import STATUS_OF_KIND
+from kangshu.security.errors import NotPermittedError
 
 _RETRY_SECONDS = 10
 _STATIC = Path(str(resources.files("kangshu.console").joinpath("static")))
@@ -90,6 +94,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     visit = _visit(request)
     if isinstance(error, SignInNeededError):
         return _to_sign_in(visit)
+    if isinstance(error, NotPermittedError) and visit.principal is not None:
+        await _note_refusal(request, visit)
     return _failure(
         visit,
         status=STATUS_OF_KIND[error.kind],
@@ -123,6 +129,13 @@ async def _broken(request: Request, error: Exception) -> Response:
     # This answer is made outside the middleware that dresses all others.
     dress(response.headers, secure=visit.services.secure_cookies)
     return response
+
+
+async def _note_refusal(request: Request, visit: Visit) -> None:
+    """Put on record that somebody tried a page that is not open to them; the page is named by its pattern."""
+    route = request.scope.get("route")
+    with suppress(KangshuError):
+        await note_alone(visit, REFUSED, outcome=Outcome.REFUSED, resource=str(getattr(route, "path", "")))
 
 
 def _visit(request: Request) -> Visit:

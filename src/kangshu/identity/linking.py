@@ -110,8 +110,9 @@ class Linker:
 
         `claims` has the columns resident_number, document_type, document_number, institution,
         local_number, name, sex, phone (strings) and birth_date (date32), null where absent. The caller's
-        transaction (READ COMMITTED) holds all that is stored; it may be used for many calls. Between them
-        it must not go back to a savepoint, as the linker remembers what it linked.
+        transaction (READ COMMITTED) holds all that is stored; it may be used for many calls. The linker
+        remembers what it linked in it: a claim told again has the same answer, and the transaction must
+        not go back to a savepoint between the calls.
 
         The result does not depend on the order of the rows. Over several calls it does not depend on their
         order or on the chunks either, as long as the claims about each person agree with one another,

@@ -1,21 +1,34 @@
-"""Check a file's batches with DuckDB against its declaration: good rows typed, bad rows with reasons."""
+"""Check a file's batches against its declaration: good rows typed, bad rows with reasons.
+
+Cells are typed and checked column by column (`columns`), rules row by row in DuckDB (`compiling`).
+"""
+
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import datetime
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from kangshu.declarations import Pack, Rule, functions_sql
-from kangshu.intake.compiling import Check, CheckPlan
+from kangshu.declarations import Dataset, Pack, Rule, Severity, functions_sql
+from kangshu.intake.columns import Mask, Rows, build_lists, check_column, one_array
+from kangshu.intake.compiling import CheckPlan, RuleQueries, RuleQuery, compile_rules
 from kangshu.standards.tables import Batch, RowFault
+
+# What a rule may come upon in a row that it cannot be computed for: an overflow, an impossible conversion.
+_CANNOT_COMPUTE = (duckdb.DataError, duckdb.InvalidInputException)
+# Below this share of different persons, rules about the person are asked once for each.
+_FEW_PERSONS = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +43,24 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBatch:
-    """What became of one batch: `good` has `_row`, `_claim` and the typed fields of the accepted rows."""
+    """What became of one batch: `good` has `_row`, `_claim` and the typed fields of the accepted rows.
+
+    `_claim` is equal where two rows of the batch say the same about who they belong to.
+    """
 
     good: pa.Table
     failures: tuple[Failure, ...]
     rejected: int
     warned: Counter[str] = default(default_factory=Counter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the rules say about a batch: the rows that break each rule, and hashes of claim and keys."""
+
+    broken: Sequence[tuple[Rule, Rows]]
+    claims: pa.Array
+    keys: Sequence[np.ndarray]
 
 
 class CheckEngine:
@@ -49,40 +74,129 @@ class CheckEngine:
         self._connection.execute("SET preserve_insertion_order = true")
         # The optimiser would make a join of every short IN list: 70 ms a statement, whatever its rows.
         self._connection.execute("SET disabled_optimizers = 'in_clause'")
-        if functions := functions_sql(pack):
-            self._connection.execute(functions)
-        self._prepared: set[str] = set()
+        self._functions = functions_sql(pack)
+        if self._functions:
+            self._connection.execute(self._functions)
+        # Planning a front page's rules takes longer than checking a thousand rows, hence once only. The data
+        # set is kept beside its statements, so that nothing else comes to have its identity.
+        self._judges: dict[int, tuple[Dataset, RowJudge]] = {}
 
-    def prepare(self, plan: CheckPlan, *, received_at: datetime | None) -> None:
-        """Make the code lists that the plan looks up, and tell the rules when the file arrived."""
-        moment = f"TIMESTAMP '{received_at:%Y-%m-%d %H:%M:%S}'" if received_at else "NULL::TIMESTAMP"
-        self._connection.execute(f"SET VARIABLE received_at = {moment}")
-        for statement in plan.prepare:
-            if statement not in self._prepared:
-                self._connection.execute(statement)
-                self._prepared.add(statement)
-
-    def select(self, plan: CheckPlan, table: pa.Table, checks: Sequence[Check]) -> pa.Table:
-        """Return the plan's selection over `table`, in the order of its rows."""
-        self._connection.register("batch", table)
-        try:
-            return self._connection.execute(plan.select(checks)).to_arrow_table()
-        finally:
-            self._connection.unregister("batch")
-
-    def explain(self, plan: CheckPlan, table: pa.Table, rows: pa.Array) -> list[tuple[int, list[int]]]:
-        """Return for each of `rows` the positions of the checks that it fails."""
-        self._connection.register("batch", table)
-        self._connection.register("bad_rows", pa.table({"_row": rows}))
-        try:
-            return self._connection.execute(plan.explain).fetchall()
-        finally:
-            self._connection.unregister("batch")
-            self._connection.unregister("bad_rows")
+    def judge(self, plan: CheckPlan, *, received_at: datetime | None) -> RowJudge:
+        """Return who judges rows of the plan's data set in a file that arrived at `received_at`."""
+        dataset = plan.dataset
+        known = self._judges.get(id(dataset))
+        if known is None:
+            queries = compile_rules(dataset=dataset, functions=self._functions)
+            known = self._judges[id(dataset)] = (dataset, RowJudge(self._connection, queries, plan.schema))
+        known[1].set_arrival(received_at)
+        return known[1]
 
     def close(self) -> None:
         """Let the engine's memory go."""
         self._connection.close()
+
+
+class RowJudge:
+    """Asks a data set's rules about the rows of typed columns."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection, queries: RuleQueries, schema: pa.Schema) -> None:
+        self._rows = _Question(engine, queries.rows, schema)
+        self._persons = _Question(engine, queries.persons, schema) if queries.persons.rules else None
+        self._momentary = _Question(engine, queries.momentary, schema) if queries.momentary.rules else None
+
+    def set_arrival(self, received_at: datetime | None) -> None:
+        """Tell the rules when the file arrived: the region's wall-clock time, without zone."""
+        if self._momentary:
+            self._momentary.set_arrival(received_at)
+
+    def ask(self, columns: Mapping[str, pa.Array], numbers: pa.Array) -> Answers:
+        """Return what the rules say of the rows; a field that `columns` does not have is null in all."""
+        answer = self._rows.ask(columns, numbers)
+        assert answer["_row"].equals(pa.chunked_array([numbers])), "DuckDB keeps the order of the rows"
+        claims = one_array(answer["_claim"])
+        broken = list(self._rows.broken(answer))
+        if self._persons:
+            broken += _ask_persons(self._persons, columns, numbers, claims)
+        if self._momentary:
+            broken += self._momentary.broken(self._momentary.ask(columns, numbers))
+        keys = [
+            one_array(answer[name]).to_numpy() for name in answer.column_names if name.startswith("_unique")
+        ]
+        return Answers(broken=broken, claims=claims, keys=keys)
+
+
+class _Question:
+    """One statement over a table `batch` that changes beneath it, so that it is planned once."""
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection, query: RuleQuery, schema: pa.Schema) -> None:
+        self.rules = query.rules
+        self.names = [field.name for field in query.fields]
+        self._query = query
+        self._schema = pa.schema([*(schema.field(name) for name in self.names), ("_row", pa.int64())])
+        self._connection = engine.cursor()  # one name `batch` and one variable for each statement
+        self._feed = _Feed(self._schema.empty_table())
+        self._connection.register("batch", self._feed)
+        self._statement = query.sql
+        if not query.momentary:
+            self._connection.execute(f"PREPARE question AS {query.sql}")
+            self._statement = "EXECUTE question"
+
+    def set_arrival(self, received_at: datetime | None) -> None:
+        moment = f"TIMESTAMP '{received_at:%Y-%m-%d %H:%M:%S}'" if received_at else "NULL::TIMESTAMP"
+        self._connection.execute(f"SET VARIABLE received_at = {moment}")
+
+    def ask(self, columns: Mapping[str, pa.Array], numbers: pa.Array) -> pa.Table:
+        """Return the answers, a row for each row."""
+        rows = len(numbers)
+        arrays = [
+            columns[name] if name in columns else pa.nulls(rows, self._schema.field(name).type)
+            for name in self.names
+        ]
+        self._feed.table = pa.Table.from_arrays([*arrays, numbers], schema=self._schema)
+        try:
+            with suppress(*_CANNOT_COMPUTE):
+                return self._connection.execute(self._statement).to_arrow_table()
+            return self._connection.execute(self._query.careful_sql).to_arrow_table()
+        finally:
+            self._feed.table = self._schema.empty_table()
+
+    def broken(self, answer: pa.Table) -> Iterator[tuple[Rule, Rows]]:
+        """Yield the rules that some row breaks, and those rows by position."""
+        for rule in self.rules:
+            verdict = one_array(answer[rule.id])
+            if verdict.false_count:
+                yield rule, np.flatnonzero(~verdict.fill_null(True).to_numpy(zero_copy_only=False))
+
+
+def _ask_persons(
+    question: _Question, columns: Mapping[str, pa.Array], numbers: pa.Array, claims: pa.Array
+) -> Iterator[tuple[Rule, Rows]]:
+    """Ask what depends on the person alone once for each different claim, where that saves something."""
+    encoded = claims.dictionary_encode()
+    different = len(encoded.dictionary)
+    if different > _FEW_PERSONS * len(claims):
+        yield from question.broken(question.ask(columns, numbers))
+        return
+    codes = encoded.indices.to_numpy()
+    first = np.empty(different, np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal codes the last one written stays
+    chosen = pa.array(first)
+    asked = {name: columns[name].take(chosen) for name in question.names if name in columns}
+    for rule, hits in question.broken(question.ask(asked, chosen)):
+        yield rule, np.flatnonzero(np.isin(codes, hits))
+
+
+class _Feed:
+    """A table that DuckDB knows by one name while its rows change."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_schema__(self) -> object:
+        return self.table.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
 
 
 class FileCheck:
@@ -92,110 +206,85 @@ class FileCheck:
     """
 
     def __init__(self, *, engine: CheckEngine, plan: CheckPlan, received_at: datetime | None) -> None:
-        self._engine = engine
         self._plan = plan
         self._seen = [SeenKeys() for _ in plan.unique]
-        engine.prepare(plan, received_at=received_at)
+        self._judge = engine.judge(plan, received_at=received_at)
 
     def check(self, batch: Batch) -> CheckedBatch:
         """Return what became of the batch's rows, unreadable ones among the rejected."""
-        failures = [Failure(row=fault.row, code="ragged", field="") for fault in batch.ragged]
-        failures += [self._fault(fault) for fault in batch.faults]
-        rejected = len(failures)
-        table, checks = batch.table, self._plan.checks
-        checked = self._engine.select(self._plan, table, open_checks(table, checks))
-        good = self._assemble(table, checked)
-        passed = checked["_ok"]
-        if not pc.all(passed, min_count=0).as_py():
-            bad = checked.filter(pc.invert(passed))["_row"].combine_chunks()
-            failures += self._explain(table, bad)
-            rejected += len(bad)
-            good = good.filter(passed)
-        good, twice = self._drop_repeats(good)
-        failures += twice
-        rejected += len({failure.row for failure in twice})
+        unreadable = [Failure(row=fault.row, code="ragged", field="") for fault in batch.ragged]
+        unreadable += [self._unreadable(fault) for fault in batch.faults]
+        table = batch.table
+        numbers = one_array(table["_row"])
+        if not table.num_rows:
+            return CheckedBatch(
+                good=self._empty(), failures=tuple(unreadable), rejected=len({one.row for one in unreadable})
+            )
+        columns, tally = self._check_columns(table, _Tally(numbers.to_numpy()))
+        answers = self._judge.ask(columns, numbers)
+        for rule, rows in answers.broken:
+            if rule.severity is Severity.ERROR:
+                tally.add(rows, code=rule.id, field=rule.fields[0] if rule.fields else "")
+        self._refuse_repeats(answers.keys, tally)
+        good = pa.table({"_row": numbers, **columns, "_claim": answers.claims})
         return CheckedBatch(
-            good=good,
-            failures=tuple(failures),
-            rejected=rejected,
-            warned=_count_bits(good["_warned"], self._plan.warnings),
+            good=good.filter(pa.array(~tally.bad)) if tally.failures else good,
+            failures=(*unreadable, *tally.failures),
+            rejected=len({one.row for one in unreadable}) + int(np.count_nonzero(tally.bad)),
+            warned=_count_warnings(answers.broken, tally.bad),
         )
 
-    def _fault(self, fault: RowFault) -> Failure:
+    def _unreadable(self, fault: RowFault) -> Failure:
         """Name the field of an unreadable cell, where the file's column is one of the data set's."""
-        for column in self._plan.recognition.columns:
+        for column in self._plan.columns:
             if column.position == fault.column:
-                name, repeat = column.field.name, column.repeat
-                return Failure(row=fault.row, code=fault.kind, field=name, repeat=repeat)
+                return Failure(row=fault.row, code=fault.kind, field=column.field.name, repeat=column.repeat)
         return Failure(row=fault.row, code=fault.kind, field="")
 
-    def _assemble(self, table: pa.Table, checked: pa.Table) -> pa.Table:
-        """Put each field's column beside the row numbers: strings as read, the rest as computed."""
-        assert checked["_row"].equals(table["_row"]), "DuckDB keeps the order of the rows"
-        recognition = self._plan.recognition
-        positions = {column.field.name: column.position for column in recognition.columns}
-        columns: dict[str, pa.ChunkedArray] = {"_row": checked["_row"]}
-        for one in recognition.dataset.fields:
-            if one.name in self._plan.computed:
-                columns[one.name] = checked[one.name]
-            elif one.name in positions:
-                columns[one.name] = table[f"c{positions[one.name]}"]
-        columns |= {name: checked[name] for name in checked.column_names if name.startswith("_")}
-        return pa.table(columns)
+    def _empty(self) -> pa.Table:
+        schema = self._plan.schema
+        sent = {column.field.name for column in self._plan.columns}
+        fields = [schema.field(one.name) for one in self._plan.dataset.fields if one.name in sent]
+        return pa.schema([("_row", pa.int64()), *fields, ("_claim", pa.uint64())]).empty_table()
 
-    def _explain(self, table: pa.Table, rows: pa.Array) -> list[Failure]:
-        failures: list[Failure] = []
-        for row, failed in self._engine.explain(self._plan, table, rows):
-            for position in failed:
-                check = self._plan.checks[position]
-                failures.append(
-                    Failure(row=row, code=check.code, field=check.field_name, repeat=check.repeat)
-                )
-        return failures
-
-    def _drop_repeats(self, checked: pa.Table) -> tuple[pa.Table, list[Failure]]:
-        """Of good rows with the same key the first in the file stays."""
-        failures: list[Failure] = []
-        for number, (rule, seen) in enumerate(zip(self._plan.unique, self._seen, strict=True)):
-            repeated = seen.add(checked[f"_unique{number}"].to_numpy())
-            if not repeated.any():
+    def _check_columns(self, table: pa.Table, tally: _Tally) -> tuple[dict[str, pa.Array], _Tally]:
+        """Return the typed columns of the fields that the file has, in the data set's order."""
+        typed: dict[str, dict[int, pa.Array]] = {}
+        for plan in self._plan.columns:
+            values, faults = check_column(plan, table[f"c{plan.position}"])
+            typed.setdefault(plan.field.name, {})[plan.repeat] = values
+            for fault in faults:
+                tally.add(fault.rows, code=fault.kind, field=plan.field.name, repeat=plan.repeat)
+        columns: dict[str, pa.Array] = {}
+        for field in self._plan.dataset.fields:
+            if (values := typed.get(field.name)) is None:
                 continue
-            rows = checked["_row"].to_numpy()[repeated]
-            failures += [_repeat_failure(int(row), rule) for row in rows]
-            checked = checked.filter(pa.array(~repeated))
-        return checked, failures
+            kind = self._plan.schema.field(field.name).type
+            columns[field.name] = build_lists(values, kind.value_type) if field.repeat > 1 else values[1]
+        return columns, tally
+
+    def _refuse_repeats(self, keys: Sequence[np.ndarray], tally: _Tally) -> None:
+        """Of good rows with the same key the first in the file stays."""
+        for rule, seen, hashes in zip(self._plan.unique, self._seen, keys, strict=True):
+            good = np.flatnonzero(~tally.bad)
+            repeated = seen.add(hashes if len(good) == len(hashes) else hashes[good])
+            tally.add(good[repeated], code=rule.id, field=rule.unique[0])
 
 
-def open_checks(table: pa.Table, checks: Sequence[Check]) -> list[Check]:
-    """Return the checks that a batch's columns do not settle as a whole.
+class _Tally:
+    """The rows of a batch that are refused, and why."""
 
-    A column without nulls needs no look at each row to know that it is filled, nor one whose
-    longest cell is short enough to know its length.
-    """
-    facts: dict[int, tuple[int, int]] = {}
-    undecided: list[Check] = []
-    for check in checks:
-        if check.kind not in ("required", "length"):
-            undecided.append(check)
-            continue
-        if check.position not in facts:
-            facts[check.position] = _facts(table[f"c{check.position}"])
-        nulls, longest = facts[check.position]
-        assert check.field is not None
-        settled = nulls == 0 if check.kind == "required" else longest <= (check.field.length or 0)
-        if not settled:
-            undecided.append(check)
-    return undecided
+    def __init__(self, numbers: npt.NDArray[np.int64]) -> None:
+        self._numbers = numbers
+        self.bad: Mask = np.zeros(len(numbers), bool)
+        self.failures: list[Failure] = []
 
-
-def _facts(column: pa.ChunkedArray) -> tuple[int, int]:
-    """Return a string column's nulls and the bytes of its longest cell."""
-    longest = 0
-    for chunk in column.chunks:
-        if len(chunk):
-            offsets = np.frombuffer(chunk.buffers()[1], np.int32, len(chunk) + 1, chunk.offset * 4)
-            longest = max(longest, int(np.diff(offsets).max()))
-    return column.null_count, longest
+    def add(self, rows: Rows, *, code: str, field: str, repeat: int = 1) -> None:
+        """Refuse the rows at these positions."""
+        self.bad[rows] = True
+        self.failures += [
+            Failure(row=row, code=code, field=field, repeat=repeat) for row in self._numbers[rows].tolist()
+        ]
 
 
 class SeenKeys:
@@ -210,17 +299,17 @@ class SeenKeys:
 
     def add(self, keys: np.ndarray) -> np.ndarray:
         """Return for each key whether it was met before, here or earlier in `keys`; remember all."""
-        distinct, first = np.unique(keys, return_index=True)
-        repeated = np.ones(len(keys), dtype=bool)
-        repeated[first] = False
-        fresh = np.ones(len(distinct), dtype=bool)
-        for run in self._runs:
-            found = np.searchsorted(run, distinct)
-            found[found == len(run)] = 0
-            known = run[found] == distinct
-            fresh &= ~known
-            repeated[first[known]] = True
-        self._remember(distinct[fresh])
+        ordered = np.sort(keys)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        known = [run[_places(run, ordered)] == ordered for run in self._runs]
+        met = np.logical_or.reduce(known) if known else np.zeros(len(ordered), bool)
+        repeated = np.zeros(len(keys), bool)
+        if met.any():
+            repeated |= np.isin(keys, ordered[met])
+        if len(twice):
+            repeated |= _behind_first(keys, twice)
+        fresh = ordered[~met]
+        self._remember(fresh if not len(twice) else np.unique(fresh))
         return repeated
 
     def _remember(self, keys: np.ndarray) -> None:
@@ -234,16 +323,25 @@ class SeenKeys:
             self._runs.append(merged)
 
 
-def _repeat_failure(row: int, rule: Rule) -> Failure:
-    return Failure(row=row, code=rule.id, field=rule.unique[0])
+def _places(run: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return where in a sorted run each key would stand."""
+    return np.minimum(np.searchsorted(run, keys), len(run) - 1)
 
 
-def _count_bits(warned: pa.ChunkedArray, warnings: Sequence[Check]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    bits = warned.to_numpy()
-    if bits.any():
-        for number, check in enumerate(warnings):
-            hits = int(np.count_nonzero(bits & (1 << number)))
-            if hits:
-                counts[check.code] += hits
-    return counts
+def _behind_first(keys: np.ndarray, twice: np.ndarray) -> np.ndarray:
+    """Return which keys are among `twice` and not the first of their kind."""
+    several = np.flatnonzero(np.isin(keys, twice))
+    _, first = np.unique(keys[several], return_index=True)
+    behind = np.zeros(len(keys), bool)
+    behind[np.delete(several, first)] = True
+    return behind
+
+
+def _count_warnings(broken: Sequence[tuple[Rule, Rows]], bad: Mask) -> Counter[str]:
+    """Count for each warning the accepted rows that raise it."""
+    counts = {
+        rule.id: int(np.count_nonzero(~bad[rows]))
+        for rule, rows in broken
+        if rule.severity is Severity.WARNING
+    }
+    return Counter({code: count for code, count in counts.items() if count})

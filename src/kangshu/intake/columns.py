@@ -140,8 +140,9 @@ def build_lists(columns: Mapping[int, pa.Array], kind: pa.DataType) -> pa.Array:
     start[np.array(used) - 1] = np.arange(len(used)) * rows
     laid = pa.concat_arrays([*(columns[repeat] for repeat in used), pa.nulls(rows, kind)])
     values = laid.take(pa.array(start[place] + row))
+    none = last == 0
     return pa.ListArray.from_arrays(
-        pa.array(offsets), values, type=pa.list_(kind), mask=pa.array(last == 0) if (last == 0).any() else None
+        pa.array(offsets), values, type=pa.list_(kind), mask=pa.array(none) if none.any() else None
     )
 
 
@@ -180,13 +181,13 @@ def _rows_over_size(array: pa.Array, size: int) -> Rows:
 def _rows_of_other_size(array: pa.Array, size: int) -> Rows:
     """Return at least the rows whose texts have not `size` characters."""
     starts = _starts(array)
-    if _bytes(array)[starts[0] : starts[-1]].max() >= 0x80:
+    if (_bytes(array)[starts[0] : starts[-1]] >= 0x80).any():
         return np.flatnonzero(is_valid(array))
     return np.flatnonzero((np.diff(starts) != size) & is_valid(array))
 
 
 def _faults_among(plan: ColumnPlan, texts: pa.Array, *, rows: Rows | None) -> list[Fault]:
-    """Judge each different text; `rows` are the positions of `texts` in the batch, None where they are all."""
+    """Judge each different text; `rows` are the positions of `texts`, None where they are the whole batch."""
     faulty: dict[CheckKind, list[str]] = {}
     for text in pc.unique(texts).to_pylist():
         if text is not None:
@@ -212,7 +213,8 @@ def _read_column(plan: ColumnPlan, array: pa.Array) -> tuple[pa.Array, list[Faul
     else:
         scale = plan.field.scale or 0
         numbers, sure = _read_scaled(array, scale) if kind is FieldType.DECIMAL else _read_whole(array)
-        sure &= (numbers >= _least(plan)) & (numbers <= _greatest(plan))
+        lowest, highest = _bounds(plan)
+        sure &= (numbers >= lowest) & (numbers <= highest)
     faults: list[Fault] = []
     rows = np.flatnonzero(is_valid(array) & ~sure)
     if len(rows):
@@ -296,14 +298,12 @@ def _is_wide(plan: ColumnPlan) -> bool:
     return plan.field.type is FieldType.DECIMAL and (plan.field.length or 0) > _MOST_DIGITS
 
 
-def _least(plan: ColumnPlan) -> int:
-    room = 1 - 10 ** min(plan.size or _MOST_DIGITS, _MOST_DIGITS)
-    return room if plan.lowest is None else max(room, plan.lowest)
-
-
-def _greatest(plan: ColumnPlan) -> int:
-    room = 10 ** min(plan.size or _MOST_DIGITS, _MOST_DIGITS) - 1
-    return room if plan.highest is None else min(room, plan.highest)
+def _bounds(plan: ColumnPlan) -> tuple[int, int]:
+    """Return between which numbers, in the column's units, nothing but the form of a cell can be wrong."""
+    digits = plan.field.length if plan.field.type is FieldType.DECIMAL else plan.size
+    room = 10 ** min(digits or _MOST_DIGITS, _MOST_DIGITS) - 1
+    lowest = -room if plan.lowest is None else max(-room, plan.lowest)
+    return lowest, room if plan.highest is None else min(room, plan.highest)
 
 
 # Numbers
@@ -327,10 +327,10 @@ def _read_scaled(array: pa.Array, scale: int) -> tuple[Numbers, Mask]:
     except pa.ArrowInvalid:
         sure &= _looks_like_number(array)
         read = _only(array, sure).cast(pa.float64())
-    doubles, factor = _numbers_of(read, np.float64), 10.0**scale
+    doubles, factor = np.where(sure, _numbers_of(read, np.float64), 0.0), 10.0**scale
     units = np.rint(doubles * factor)
     sure &= (units / factor == doubles) & (units < 10.0**_EXACT_DIGITS)
-    return np.where(sure, units, 0).astype(np.int64), sure
+    return units.astype(np.int64), sure
 
 
 def _looks_like_number(array: pa.Array) -> Mask:
@@ -390,9 +390,9 @@ _MOMENTS = (
     *_DATES,
 )
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199  # what is read all at once
-_MONTHS = np.arange(f"{_FIRST_YEAR}-01", f"{_LAST_YEAR + 1}-02", dtype="datetime64[M]").astype("datetime64[D]")
-_MONTH_START = _MONTHS.astype(np.int64)[:-1]
-_MONTH_DAYS = np.diff(_MONTHS.astype(np.int64))
+_MONTHS = np.arange(f"{_FIRST_YEAR}-01", f"{_LAST_YEAR + 1}-02", dtype="datetime64[M]")
+_MONTH_FIRSTS = _MONTHS.astype("datetime64[D]").astype(np.int64)  # days since 1970
+_MONTH_DAYS = np.diff(_MONTH_FIRSTS)
 
 
 def _read_moments(array: pa.Array, forms: Sequence[_Form]) -> tuple[Numbers, Mask]:
@@ -428,7 +428,7 @@ def _read_form(grid: npt.NDArray[np.uint8], form: _Form) -> tuple[Numbers, Mask]
     sure &= (month >= 1) & (month <= 12) & (index >= 0) & (index < len(_MONTH_DAYS))
     index = np.where(sure, index, 0)
     sure &= (day >= 1) & (day <= _MONTH_DAYS[index]) & _separated(grid, form)
-    seconds = (_MONTH_START[index] + day - 1) * 86_400
+    seconds = (_MONTH_FIRSTS[index] + day - 1) * 86_400
     for letter, most, worth in (("h", 23, 3600), ("m", 59, 60), ("s", 59, 1)):
         if places := form.digits(letter):
             number = _number(digits, places)

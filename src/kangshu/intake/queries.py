@@ -11,10 +11,9 @@ from kangshu.declarations import Dataset
 from kangshu.intake import store
 from kangshu.intake.errors import ReceiptNotFoundError, say
 from kangshu.intake.model import ReasonCount, Receipt
+from kangshu.intake.values import ZONE
 from kangshu.kernel.texts import Text
 from kangshu.storage.database import Connection
-
-ZONE = "Asia/Shanghai"  # the day of an arrival is the day on the region's wall clock
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from kangshu.declarations import Field, FieldType
 Value: TypeAlias = int | date | datetime | bool
 """A decimal is held as the whole number of its smallest units: 12.50 with two places is 1250."""
 
-# Rows hold times without a zone: those of the region's wall clocks. A time with an offset is turned into it.
-_ZONE = ZoneInfo("Asia/Shanghai")
+ZONE = "Asia/Shanghai"
+"""The zone of the region's wall clocks: what a day is, and what a time without an offset means."""
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0+)?", re.ASCII)
 _NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,2}))?", re.ASCII)
@@ -66,7 +66,7 @@ def _read_decimal(text: str, *, digits: int, scale: int) -> int | None:
 
 
 def _read_date(text: str) -> date | None:
-    """A time of day behind a day is cut off where it is midnight, as spreadsheets write it, and only there."""
+    """A time of day behind a day is cut off only where it is midnight, as spreadsheets write it."""
     moment = _read_datetime(text)
     if moment is None or moment != datetime(moment.year, moment.month, moment.day):  # noqa: DTZ001
         return None
@@ -108,7 +108,7 @@ def _on_wall_clock(moment: datetime, zone: str) -> datetime:
     hours, minutes = (0, 0) if zone == "Z" else (int(zone[1:3]), int(zone[-2:]))
     offset = sign * timedelta(hours=hours, minutes=minutes)
     universal = (moment - offset).replace(tzinfo=ZoneInfo("UTC"))
-    return universal.astimezone(_ZONE).replace(tzinfo=None)
+    return universal.astimezone(ZoneInfo(ZONE)).replace(tzinfo=None)
 
 
 def _read_boolean(text: str) -> bool | None:

@@ -1,0 +1,19 @@
+"""The simulated region: a fictional province whose institutions send files as real ones do, with the truth.
+
+All people are synthetic: their resident numbers carry a division code that no real place has. The
+same seed gives the same bytes. `write_front_pages` and `write_lab_results` make single large files
+for benchmarks from the same generators.
+"""
+
+from kangshu.simulation.benchmark_files import write_front_pages, write_lab_results
+from kangshu.simulation.errors import SimulationError, SimulationRefusedError
+from kangshu.simulation.operations import SimulationSummary, simulate
+
+__all__ = [
+    "SimulationError",
+    "SimulationRefusedError",
+    "SimulationSummary",
+    "simulate",
+    "write_front_pages",
+    "write_lab_results",
+]

@@ -157,7 +157,9 @@ def clinic() -> Clinic:
         draw_illness=Draw(rates),
         draw_admission=Draw(admissions),
         draw_diagnosis=Draw(weights),
-        follow_up=sum(((masks >> bit) & 1) * rate for bit, rate in enumerate(follow_ups)).astype(np.float32),
+        follow_up=np.stack([((masks >> bit) & 1) * rate for bit, rate in enumerate(follow_ups)])
+        .sum(axis=0)
+        .astype(np.float32),
         follow_ups=follow_ups,
         chronic_illness=np.array([ids.index(name) for name in chronic]),
         # the table gives stays per 1,000 bearers of a chronic condition

@@ -89,10 +89,25 @@ def rule_for(dataset: Dataset, about: str) -> tuple[str, Severity] | None:
     return None
 
 
-def inject(*, block: Block, pack: Pack, population: Population, random: Stream, rates: Floats) -> Faulty:
-    """Return `block` with errors; `rates` gives errors per row by institution."""
+def inject(
+    *,
+    block: Block,
+    pack: Pack,
+    population: Population,
+    random: Stream,
+    rates: Floats,
+    dots: Ints,
+    legacy: Flags,
+    ragged_ok: Flags,
+) -> Faulty:
+    """Return `block` with errors.
+
+    By institution, `rates` gives errors per row, `dots` the form of the middle dot in names (a number
+    in `MIDDLE_DOTS`), `legacy` whether its system loses characters outside GBK and `ragged_ok`
+    whether its files can hold a row with too many cells.
+    """
     dataset = pack.datasets[block.dataset]
-    hit = np.flatnonzero(random.random(len(block), dtype=np.float32) < rates[block.institutions])
+    hit = random.random(len(block), dtype=np.float32) < rates[block.institutions]
     work = _Work(block, dataset, pack, population, random)
     if dataset.with_role(Role.NAME):
         hit[work.systematic(dots, legacy)] = False
@@ -108,7 +123,7 @@ def inject(*, block: Block, pack: Pack, population: Population, random: Stream, 
         if kind.name == "duplicate-row":
             repeated = rows
         elif kind.name == "ragged-row":
-            ragged = rows
+            ragged = rows[ragged_ok[block.institutions[rows]]]
         else:
             work.apply(kind, rows)
     return _with_repeats(work, repeated, ragged)

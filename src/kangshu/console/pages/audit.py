@@ -24,7 +24,7 @@ _OUTCOME_LOOKS = {
     Outcome.REFUSED: ("bad", "cross"),
     Outcome.FAILED: ("warn", "alarm"),
 }
-_OTHER_ACTIONS = ("person.read", "intake.receive")
+_OTHER_ACTIONS = ("person.read", "intake.commit", "api.token", "api.upload", "api.rejects-download")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,12 @@ def _row(visit: Visit, entry: RecordedEntry, institution_names: Mapping[str, str
 
 
 def _detail_text(detail: Mapping[str, object]) -> str:
-    return " · ".join(f"{name}: {value}" for name, value in detail.items())
+    """Return the detail in one line: words of the acting package, never a personal value."""
+    return " · ".join(f"{name}: {_plain(value)}" for name, value in detail.items() if value is not None)
+
+
+def _plain(value: object) -> str:
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
 def _actor(text: str) -> str | None:

@@ -359,7 +359,7 @@ async def _ask(
     purposes = [
         PurposeChoice(
             value=purpose.value,
-            title=visit.own(purpose_title(purpose)),
+            title=_sentence(visit.own(purpose_title(purpose))),
             text=visit.say(f"open.about.{purpose}"),
             alarm=purpose is Purpose.EMERGENCY,
         )
@@ -592,6 +592,10 @@ def _sex(visit: Visit, code: str | None) -> str:
     table = visit.services.pack.codes.get("sex")
     title = table.titles().get(code or "") if table else None
     return visit.own(title) if title else "—"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _today(visit: Visit) -> date:

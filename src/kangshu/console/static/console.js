@@ -30,6 +30,11 @@ function onKey(event) {
 }
 document.addEventListener("keydown", onKey);
 
+// A table wider than its place can be scrolled by keyboard.
+each(".scroll", (box) => {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+});
+
 // Demo accounts fill the form; they exist only on a demonstration site.
 each("[data-fill]", (button) => {
   button.hidden = false;
@@ -72,6 +77,18 @@ each("form[data-upload]", (form) => {
     const bar = form.querySelector("progress");
     const note = form.querySelector("[data-note]");
     const button = form.querySelector("button[type=submit]");
+    const refuse = (text) => {
+      button.disabled = false;
+      bar.hidden = true;
+      note.textContent = text;
+      note.setAttribute("role", "alert");
+      note.className = "field-error";
+    };
+    const file = form.querySelector("input[type=file]").files[0];
+    if (file && file.size > Number(note.dataset.limit)) {
+      refuse(note.dataset.tooLarge);
+      return;
+    }
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
@@ -90,19 +107,9 @@ each("form[data-upload]", (form) => {
         location.assign(answer.href);
         return;
       }
-      button.disabled = false;
-      bar.hidden = true;
-      note.textContent = answer.message || note.dataset.failed;
-      note.setAttribute("role", "alert");
-      note.className = "field-error";
+      refuse(answer.message || note.dataset.failed);
     });
-    request.addEventListener("error", () => {
-      button.disabled = false;
-      bar.hidden = true;
-      note.textContent = note.dataset.failed;
-      note.setAttribute("role", "alert");
-      note.className = "field-error";
-    });
+    request.addEventListener("error", () => refuse(note.dataset.failed));
     button.disabled = true;
     bar.hidden = false;
     note.className = "hint";

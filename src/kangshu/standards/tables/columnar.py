@@ -46,6 +46,7 @@ _T = TypeVar("_T")
 _METADATA_BYTES = 16 * MIB
 _METADATA_ITEMS = 2_000_000
 _SCANNED_BYTES = 8 * MIB  # of a dictionary; a longer one is taken for a single value
+_REPEATED_BATCHES = 4  # how many times the size of a batch its text may take if all values were the longest
 _FIRST_ROW = 2  # the heading counts as row 1
 # What Arrow raises on damaged files; its own errors are subclasses of some of these.
 _DAMAGE = (
@@ -93,10 +94,11 @@ class ParquetTable:
         for group, size in enumerate(self._rows_at_a_time):
             records = _guarded(lambda group=group, size=size: _records(parquet, group, size))
             while (record := _guarded(lambda records=records: next(records, None))) is not None:
-                unpacked += record.nbytes
+                rows = self._rows(record, first=row)
+                unpacked += rows.record.nbytes
                 if unpacked > self._most_bytes:
                     raise ArchiveBombError(say("bomb_ratio", ratio=self._limits.unpacked_ratio))
-                yield from batcher.add(self._rows(record, first=row))
+                yield from batcher.add(rows)
                 row += record.num_rows
         if row - _FIRST_ROW != self._layout.rows:
             raise FileCutOffError(say["cut_off"], place=f"row {row}")
@@ -148,7 +150,7 @@ class ParquetTable:
                 if together > self._limits.page_bytes or left < 0:
                     text = say("page_too_large", limit=amount(self._limits.page_bytes))
                     raise FileTooLargeError(text, place=f"column {position}")
-            fitting = self._limits.page_bytes // max(1, row_bytes)
+            fitting = _REPEATED_BATCHES * self._limits.batch_bytes // max(1, row_bytes)
             plan.append(max(1, min(self._limits.batch_rows, fitting)))
         return plan
 

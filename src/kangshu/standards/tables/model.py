@@ -42,6 +42,18 @@ class TableFormat:
     encoding: str | None = None
     delimiter: str | None = None
 
+    def __str__(self) -> str:
+        """The format in words that both languages share: `CSV, GB18030, tab, zip`."""
+        delimiters = {",": "comma", "\t": "tab", "|": "pipe", ";": "semicolon"}
+        parts = [self.kind.upper()]
+        if self.encoding:
+            parts.append(self.encoding.upper())
+        if self.delimiter:
+            parts.append(delimiters.get(self.delimiter, self.delimiter))
+        if self.compression is not Compression.NONE:
+            parts.append(self.compression.value)
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
