@@ -44,4 +44,5 @@ bench: setup ## run the benchmarks
 	@$(BIN)/kangshu bench
 
 clean: ## remove what the other commands made
+	@[ ! -x $(BIN)/kangshu ] || $(BIN)/kangshu --home .demo stop >/dev/null 2>&1 || true
 	rm -rf .venv .demo .pytest_cache .ruff_cache build dist

@@ -168,9 +168,7 @@ class World:
         """Take a file in the way of an upload: bytes into the spool, onto the record, then worked on."""
         return self.run(lambda: self._send(content, name, institution, dataset))
 
-    async def _send(
-        self, content: bytes, name: str, institution: str | None, dataset: str | None
-    ) -> Answer:
+    async def _send(self, content: bytes, name: str, institution: str | None, dataset: str | None) -> Answer:
         platform = self.platform
         kept = platform.home / "spool" / f"sent{next(_numbers)}"
         kept.parent.mkdir(exist_ok=True)
@@ -218,7 +216,7 @@ class World:
         )
 
     def record_of(self, receipt_id: int) -> str:
-        """Return everything that tables hold about a file, as one text to search for what must not be there."""
+        """Return everything that tables hold about a file, as one text to search through."""
 
         async def read() -> str:
             async with self.platform.database.connection() as connection:

@@ -1,4 +1,4 @@
-"""A small synthetic region for the tests of the doors: places, accounts, and files that were taken in for real.
+"""A small synthetic region for the tests of the doors: places, accounts, files that were really taken in.
 
 Nobody in it exists: division codes begin with 99, which no real place has.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -16,24 +17,30 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from kangshu import directory
+from kangshu import api, console, directory
 from kangshu.app.pipeline import Senders
 from kangshu.app.platform import Platform
 from kangshu.app.settings import Settings
 from kangshu.app.subscriptions import listeners
+from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.declarations import Pack, load_pack
 from kangshu.identity import Linker
-from kangshu.intake import IntakeServices, describe_file, take_in
+from kangshu.intake import IntakeServices, Receipt, describe_file, get_receipt, take_in
+from kangshu.kernel.texts import Text
 from kangshu.lake import Engine
 from kangshu.security.keys import Keys
 from kangshu.security.operations import create_account
-from kangshu.security.principals import Reach, Role
+from kangshu.security.principals import Principal, Reach, Role
 from kangshu.standards.identifiers import resident_check_digit
 from kangshu.storage.database import Database
 
 PASSWORD = "Riverbank-2026"
+ORIGIN = "http://console.test"
 CITIES = (("990100", "云泽市"), ("990200", "澜川市"), ("990300", "青阳市"))
 COUNTIES = (
     ("990101", "990100", "桐山区"),
@@ -295,6 +302,131 @@ async def settle(platform: Platform, *, each: int = 2) -> None:
                 reaches=[Reach.parse(reach)],
                 now=platform.clock.now(),
             )
+
+
+class Browser:
+    """A browser of one member of the staff: keeps cookies, sends forms as pages do."""
+
+    def __init__(self, app: Any) -> None:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+        self.addresses: list[str] = []
+        """Every address that was asked for or redirected to."""
+
+    async def get(self, path: str, **more: Any) -> httpx.Response:
+        """Open a page, following redirects."""
+        response = await self.http.get(path, follow_redirects=True, **more)
+        self._remember(response)
+        return response
+
+    async def post(
+        self, path: str, fields: dict[str, str] | None = None, *, follow: bool = True, **more: Any
+    ) -> httpx.Response:
+        """Send a form of the page that is open, with its token and our origin."""
+        headers = {"Origin": ORIGIN, **more.pop("headers", {})}
+        data = {"csrf": await self.token(), **(fields or {})}
+        response = await self.http.post(path, data=data, headers=headers, follow_redirects=follow, **more)
+        self._remember(response)
+        return response
+
+    async def sign_in(self, name: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+        """Sign in and open the first page."""
+        response = await self.http.post(
+            "/console/sign-in",
+            data={"name": name, "password": password, **more},
+            headers={"Origin": ORIGIN},
+            follow_redirects=True,
+        )
+        self._remember(response)
+        return response
+
+    async def token(self) -> str:
+        """Return the form token of this session, from a page that everybody may open."""
+        page = await self.http.get("/console/account")
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+        return found[1] if found else ""
+
+    def _remember(self, response: httpx.Response) -> None:
+        for one in (*response.history, response):
+            self.addresses.append(str(one.request.url))
+            self.addresses.append(one.headers.get("location", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The doors over a small region, and browsers to try them."""
+
+    platform: Platform
+    clock: MovingClock
+    app: Starlette
+    submitted: list[str]
+
+    def browser(self) -> Browser:
+        """Return a browser of its own."""
+        return Browser(self.app)
+
+    async def signed_in(self, name: str) -> Browser:
+        """Return a browser in which `name` is signed in."""
+        browser = self.browser()
+        response = await browser.sign_in(name)
+        assert response.status_code == 200, "the account can sign in"
+        return browser
+
+
+def doors(platform: Platform, *, upload_limit_bytes: int = 1 << 20) -> tuple[Starlette, list[str]]:
+    """Return console and machine doors over `platform`; uploads are taken in at once."""
+    submitted: list[str] = []
+
+    async def submit(
+        *,
+        file: Path,
+        name: str,
+        dataset: str | None,
+        institution: str | None,
+        period: str | None,
+        principal: Principal,
+    ) -> Receipt:
+        submitted.append(name)
+        arrival = describe_file(
+            path=file,
+            name=name,
+            now=platform.clock.now(),
+            received_by=principal.name,
+            institution=institution,
+            dataset=dataset,
+            period=period,
+        )
+        receipt_id = await take_in(platform.intake, arrival)
+        file.unlink()
+        async with platform.database.connection() as connection:
+            return await get_receipt(connection, receipt_id=receipt_id)
+
+    shared: dict[str, Any] = {
+        "database": platform.database,
+        "keys": platform.keys,
+        "pack": platform.pack,
+        "clock": platform.clock,
+        "random": secrets.token_bytes,
+        "submit_upload": submit,
+        "lake_home": platform.home,
+        "inbox": platform.home / "inbox",
+        "upload_limit_bytes": upload_limit_bytes,
+    }
+    pages = console.build(
+        console.Services(
+            engine=platform.engine,
+            whereabouts=LakeWhereabouts(platform),
+            write_template=lambda dataset: b"PK" + dataset.name.encode(),
+            anchor=platform.home / "anchor",
+            region=Text(zh="云泽省（合成）", en="Yunze (synthetic)"),
+            demo_accounts=(
+                console.DemoAccount(name="centre", password=PASSWORD, title=Text(zh="业务员", en="staff")),
+            ),
+            **shared,
+        )
+    )
+    machine = api.build(api.Services(version="test", **shared))
+    return Starlette(routes=[Mount("/console", app=pages), Mount("/", app=machine)]), submitted
 
 
 async def send(

@@ -17,7 +17,6 @@ from lake_samples import PACK, VISIT, Lake, Row, another, declared, make_rows
 from kangshu.declarations import FieldType
 from kangshu.lake import (
     CompactionLostError,
-    Engine,
     LakeFullError,
     compact,
     compaction,
@@ -132,7 +131,6 @@ def test_a_segment_ends_with_a_whole_person_or_at_twice_its_size(counts: list[in
 @database_test
 def test_many_files_become_sorted_segments_with_the_same_rows(database_run, lake, monkeypatch):
     monkeypatch.setattr(compaction, "segment_rows", lambda columns: 500)
-    monkeypatch.setattr(compaction, "_BATCH_ROWS", 2048)
 
     async def scenario(database):
         for file in range(1, 13):
@@ -155,42 +153,6 @@ def test_many_files_become_sorted_segments_with_the_same_rows(database_run, lake
     assert in_order[:-12] == sorted(in_order[:-12])
     assert in_order[-12:] == [None] * 12
     assert all(part[-1] != other[0] for part, other in pairwise(persons))
-
-
-@database_test
-def test_sorted_runs_are_merged_window_by_window(database_run, lake, monkeypatch):
-    monkeypatch.setattr(compaction, "segment_rows", lambda columns: 200)
-    monkeypatch.setattr(compaction, "_WINDOW_SEGMENTS", 2)
-    windows: list[str] = []
-    real = compaction._windows
-    monkeypatch.setattr(compaction, "_windows", lambda *given: windows.extend(found := real(*given)) or found)
-
-    async def scenario(database):
-        for first in (1, 10):
-            for file in range(first, first + 3):
-                await lake.put(database, make_rows(700, persons=301, step=file), file=file)
-            await compact(database, lake.engine, dataset="visit", everything=True)
-        return await visible(database, lake)
-
-    rows = database_run(scenario)
-
-    assert rows.total() == 4200
-    assert set(rows.values()) == {1}
-    assert len(windows) > 4
-
-
-def test_a_sort_larger_than_memory_spills_into_the_lakes_own_folder_and_leaves_nothing(home):
-    with Engine(home, threads=1, memory_mib=64) as engine, engine.connection() as duck:
-        reader = duck.execute(
-            "SELECT i, hash(i)::VARCHAR AS x FROM range(2_000_000) t(i) ORDER BY hash(i)"
-        ).to_arrow_reader(32_768)
-        rows = reader.read_next_batch().num_rows
-        spilled = sum(path.stat().st_size for path in engine.lake.glob("temp/*/*"))
-        rows += sum(batch.num_rows for batch in reader)
-
-    assert rows == 2_000_000
-    assert spilled > 1_000_000
-    assert list(engine.lake.glob("temp/*/*")) == []
 
 
 @database_test

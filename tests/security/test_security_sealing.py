@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +31,29 @@ def test_a_digest_is_the_keyed_sm3_of_the_text_cut_to_sixteen_bytes(values: list
     digests = sealing.digest_many(KEYS.lookup_key, values)
 
     assert digests == [hmac_sm3(KEYS.lookup_key, value.encode())[:16] for value in values]
+
+
+@given(values=st.lists(st.one_of(st.none(), texts), max_size=20), nonce=st.binary(min_size=12, max_size=12))
+def test_a_sealed_column_is_the_same_as_its_values_sealed_together(values: list[str | None], nonce: bytes):
+    column = sealing.seal_column(KEYS, pa.array(values, pa.string()), nonce=nonce)
+
+    together = iter(sealing.seal_many(KEYS, [value for value in values if value is not None], nonce=nonce))
+    assert column.to_pylist() == [None if value is None else next(together) for value in values]
+
+
+def test_a_column_needs_a_whole_nonce():
+    with pytest.raises(ValueError, match="12 bytes"):
+        sealing.seal_column(KEYS, pa.array(["a"]), nonce=bytes(11))
+
+
+def test_where_python_has_no_sm3_digests_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    expected = sealing.digest_many(KEYS.lookup_key, ["synthetic", ""])
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    monkeypatch.setattr(hashlib, "new", refuse)
+    assert sealing.digest_many(KEYS.lookup_key, ["synthetic", ""]) == expected
 
 
 @given(values=st.lists(texts, min_size=2, max_size=20, unique=True))

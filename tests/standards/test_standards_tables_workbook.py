@@ -1,4 +1,4 @@
-"""XLSX: what cells become, which sheet is taken, and workbooks that were made to do harm. Values are made up."""
+"""XLSX: what cells become, which sheet is taken, and workbooks made to do harm. All values are made up."""
 
 import datetime
 import io
@@ -54,7 +54,7 @@ def raw(tmp_path):
         content = {
             "[Content_Types].xml": "<Types/>",
             "_rels/.rels": relations(R1=("officeDocument", "xl/workbook.xml")),
-            "xl/workbook.xml": f'<workbook {MAIN} xmlns:r="r"><sheets><sheet name="s" r:id="R1"/></sheets></workbook>',
+            "xl/workbook.xml": '<workbook xmlns:r="r"><sheets><sheet r:id="R1"/></sheets></workbook>',
             "xl/_rels/workbook.xml.rels": relations(
                 R1=("worksheet", "worksheets/sheet1.xml"), R2=("sharedStrings", "/xl/sharedStrings.xml")
             ),
@@ -301,7 +301,7 @@ def test_a_nul_that_is_written_as_an_escape_is_a_fault(raw):
 def test_cells_and_rows_that_are_too_long_are_faults(raw):
     long = "x" * (MIB + 1)
     wide = "".join(text_cell(reference, "y" * MIB) for reference in ("A4", "B4"))
-    rows = f'{HEADING}<row>{text_cell("A2", long)}</row><row r="3">{text_cell("A3", "z")}</row><row r="4">{wide}</row>'
+    rows = f"{HEADING}<row>{text_cell('A2', long)}</row><row>{text_cell('A3', 'z')}</row><row>{wide}</row>"
 
     found, _, faults = read(raw(rows), Limits(row_bytes=MIB + 10))
 
@@ -396,12 +396,10 @@ def test_xml_that_is_deep_or_has_a_monstrous_tag(raw):
 
 
 def test_parts_are_stopped_by_ratio_and_by_size(raw):
-    zeros = "<row><c><v>0</v></c></row>" * 4_000_000
-
     with pytest.raises(ArchiveBombError):
-        read(raw(HEADING + zeros))
+        read(raw(HEADING + " " * 150 * MIB))
     with pytest.raises(ArchiveBombError):
-        read(raw(HEADING + zeros[: 26 * 10_000]), Limits(scratch_bytes=10_000))
+        read(raw(HEADING + "<row/>" * 10_000), Limits(scratch_bytes=10_000))
     strings = "<sst>" + "<si><t>abc</t></si>" * 10_000 + "</sst>"
     with pytest.raises(FileTooLargeError):
         read(raw(HEADING, xl__sharedStrings=strings), Limits(shared_text_bytes=10_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -83,6 +84,18 @@ def test_a_server_killed_with_9_comes_back_with_every_commit(home):
     os.kill(server_pid(home), signal.SIGKILL)
 
     assert ask(start(home), "SELECT v FROM t") == 7
+
+
+def test_a_home_deleted_under_its_server_is_made_anew_and_stays_up(home):
+    start(home)
+    old = server_pid(home)
+    shutil.rmtree(home / "postgres")
+
+    url = start(home)
+
+    assert not psutil.pid_exists(old) or psutil.Process(old).status() == psutil.STATUS_ZOMBIE
+    assert ask(url, "SELECT 1") == 1
+    assert start(home) == url
 
 
 def test_a_lock_file_with_the_number_of_some_living_process_does_not_block(home):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kangshu import audit, lake
+from kangshu import audit, intake, lake
 from kangshu.app.platform import Platform
 from kangshu.storage import jobs
 
@@ -38,6 +38,7 @@ async def clear_merged(platform: Platform) -> None:
 
 
 async def sweep(platform: Platform) -> None:
-    """Remove lake files that dead processes left and no manifest names."""
+    """Remove what dead processes left: bytes that no receipt and lake files that no manifest names."""
+    await intake.sweep(platform.intake)
     async with platform.database.transaction() as connection:
         await lake.sweep_orphans(platform.home, connection, now=platform.clock.now())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -17,6 +19,7 @@ from kangshu.kernel.errors import KangshuError, Kind
 
 EXIT_DONE, EXIT_REJECTED, EXIT_WRONG, EXIT_ENVIRONMENT = 0, 1, 2, 3
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENVIRONMENT_KINDS = {Kind.UNAVAILABLE, Kind.BUSY, Kind.INTERRUPTED}
 
 out = Console(highlight=False)
@@ -73,16 +76,33 @@ def number(value: Any) -> str:
 
 
 def fail(error: BaseException, *, as_json: bool) -> NoReturn:
-    """End the command with one clear sentence and its status; an unknown failure is let through."""
+    """End the command with one clear sentence and its status, whatever happened.
+
+    Of a failure that nobody foresaw only its class and the line of ours are told: its own words may
+    quote somebody's values. `KANGSHU_DEBUG=1` lets it through with its traceback.
+    """
     if isinstance(error, KangshuError):
         status = EXIT_ENVIRONMENT if error.kind in _ENVIRONMENT_KINDS else EXIT_WRONG
         _print_failure(error.text.zh, error.text.en, error.place, as_json=as_json)
         raise SystemExit(status) from None
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if os.environ.get("KANGSHU_DEBUG"):
+        raise error
+    if isinstance(error, OSError) and error.errno in _FULL:
         text = say("disk_full", path=error.filename or "home")
-        _print_failure(text.zh, text.en, None, as_json=as_json)
-        raise SystemExit(EXIT_ENVIRONMENT) from None
-    raise error
+    else:
+        text = say("fault", error=type(error).__name__, place=_own_line(error))
+    _print_failure(text.zh, text.en, None, as_json=as_json)
+    raise SystemExit(EXIT_ENVIRONMENT) from None
+
+
+def _own_line(error: BaseException) -> str:
+    """Return the innermost line of this program that the failure went through."""
+    lines = [
+        f"{frame.f_globals.get('__name__', '?')}:{number}"
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).startswith("kangshu.")
+    ]
+    return lines[-1] if lines else "?"
 
 
 def _print_failure(zh: str, en: str, place: str | None, *, as_json: bool) -> None:

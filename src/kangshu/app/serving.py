@@ -6,24 +6,26 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from kangshu import api, console
+from kangshu import __version__, api, console
 from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
 from kangshu.app.maintenance import clear_merged, merge_dataset, seal_audit, sweep
 from kangshu.app.platform import Platform, open_platform
 from kangshu.app.subscriptions import MERGE_JOB, subscribers
-from kangshu.app.uploads import JOB, Uploads
+from kangshu.app.uploads import JOB, Uploads, queue_file
 from kangshu.app.watching import watch
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.declarations import Dataset
@@ -32,11 +34,13 @@ from kangshu.intake.template import template_workbook
 from kangshu.kernel.texts import Text
 from kangshu.storage import jobs
 from kangshu.storage.outbox import Dispatcher
+from kangshu.storage.patience import describe
 
 log = structlog.get_logger(__name__)
 
 _SEAL_SECONDS = 1.0
 _CLEAR_SECONDS = 300.0
+_FALLEN_SECONDS = 5.0
 
 
 async def serve(
@@ -89,6 +93,7 @@ def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> 
     whereabouts = LakeWhereabouts(platform)
     region = platform.settings.region_name
     limit = platform.settings.upload_limit_mib << 20
+    registry = CollectorRegistry()
     pages = console.build(
         console.Services(
             database=platform.database,
@@ -123,6 +128,8 @@ def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> 
             lake_home=platform.home,
             inbox=inbox,
             upload_limit_bytes=limit,
+            registry=registry,
+            version=__version__,
         )
     )
     routes: list[BaseRoute] = [
@@ -130,7 +137,7 @@ def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> 
         Mount("/console", app=pages),
         Mount("/", app=machine),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(api.MeasureRequests, registry=registry)])
 
 
 @asynccontextmanager
@@ -146,14 +153,16 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         platform.settings.job_lease_seconds,
         concurrency=2,
     )
-    tasks = [
-        asyncio.create_task(worker.run(stop)),
-        asyncio.create_task(_repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform))),
-        asyncio.create_task(Dispatcher(platform.database, subscribers(), platform.clock).run(stop)),
-        asyncio.create_task(_repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform))),
+    dispatcher = Dispatcher(platform.database, subscribers(), platform.clock)
+    lanes = [
+        _keep_going(stop, "jobs", lambda: worker.run(stop)),
+        _keep_going(stop, "announcements", lambda: dispatcher.run(stop)),
+        _repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform)),
+        _repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform)),
     ]
-    if platform.settings.watch_folder:
-        tasks.append(asyncio.create_task(watch(platform, Path(platform.settings.watch_folder))))
+    if folder := platform.settings.watch_folder:
+        lanes.append(_keep_going(stop, "watch", lambda: watch(platform, Path(folder))))
+    tasks = [asyncio.create_task(lane) for lane in lanes]
     try:
         yield
     finally:
@@ -167,19 +176,35 @@ async def _settle_after_start(platform: Platform) -> None:
     """Queue again what waits since the last stop, and remove what a crash left."""
     for file_id in await recover(platform.intake):
         async with platform.database.transaction() as connection:
-            await jobs.enqueue(connection, kind=JOB, payload={"file": file_id}, unique_key=f"{JOB}/{file_id}")
+            await queue_file(connection, file_id)
     await sweep(platform)
 
 
-async def _repeat(stop: asyncio.Event, seconds: float, what: str, work) -> None:
+async def _keep_going(stop: asyncio.Event, what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something that ends with `stop` only; what falls over is logged and set up again."""
+    while not stop.is_set():
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - a service that takes files in must also work on them
+            log.error("background work fell", work=what, error=describe(error))
+            await _pause(stop, _FALLEN_SECONDS)
+
+
+async def _repeat(
+    stop: asyncio.Event, seconds: float, what: str, work: Callable[[], Awaitable[None]]
+) -> None:
     """Do something again and again; a failure is logged and the next turn tries again."""
     while not stop.is_set():
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - the database may be away for a while
-            log.warning("background work failed", work=what, error=type(error).__name__)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+            log.warning("background work failed", work=what, error=describe(error))
+        await _pause(stop, seconds)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _template(platform: Platform, dataset: Dataset) -> bytes:

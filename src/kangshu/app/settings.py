@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from kangshu.app.errors import SettingsError, say
 
 DEFAULT_HOME = Path("kangshu-home")
+
+_LEAST = {"threads": 1, "memory_mib": 128, "upload_limit_mib": 1, "job_lease_seconds": 5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,15 @@ def load_settings(home: Path, *, environment: Mapping[str, str] | None = None) -
     """Return the settings of `home`.
 
     Raises:
-        SettingsError: a key is unknown or a value is not of its type.
+        SettingsError: a key is unknown, or a value is not of its type or out of bounds.
     """
     values: dict[str, object] = {}
     path = home / "settings.toml"
     if path.exists():
         try:
-            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+            values.update(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(say("settings_unreadable"), place=str(path)) from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(say("settings_not_toml", reason=str(error)), place=str(path)) from error
     known = {field.name: type(field.default) for field in fields(Settings)}
@@ -50,14 +55,27 @@ def load_settings(home: Path, *, environment: Mapping[str, str] | None = None) -
     for name in known:
         if (told := source.get(f"KANGSHU_{name.upper()}")) is not None:
             values[name] = told
-    return Settings(**{name: _converted(name, value, known[name]) for name, value in values.items()})  # type: ignore[arg-type]
+    settings = Settings(**{name: _converted(name, value, known[name]) for name, value in values.items()})  # type: ignore[arg-type]
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    for name, least in _LEAST.items():
+        if getattr(settings, name) < least:
+            raise SettingsError(say("setting_least", name=name, least=least))
+    if settings.language not in ("zh", "en"):
+        raise SettingsError(say("setting_language"))
+    if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):
+        raise SettingsError(say("setting_database_url"))
 
 
 def _converted(name: str, value: object, kind: type) -> object:
     if kind is bool and isinstance(value, str):
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
     if kind is int and isinstance(value, str):
-        value = int(value) if value.strip().lstrip("-").isdigit() else value
+        with suppress(ValueError):
+            value = int(value)
     if type(value) is not kind:
         raise SettingsError(say("setting_type", name=name, expected=kind.__name__))
     return value

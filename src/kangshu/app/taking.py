@@ -15,6 +15,7 @@ from typing import Any
 from rich.progress import Progress
 
 from kangshu.app.clock import Moment
+from kangshu.app.errors import say
 from kangshu.app.files import institution_of_folder
 from kangshu.app.maintenance import settle
 from kangshu.app.platform import Platform
@@ -41,6 +42,7 @@ async def take_in_files(
     """
     started = time.perf_counter()
     receipts: list[tuple[Path, Receipt]] = []
+    unread: list[Path] = []
     bar = nullcontext() if quiet else Progress(console=err, transient=True)
     with bar as progress:
         task = progress.add_task("采集 intake", total=len(files)) if progress else None
@@ -48,15 +50,19 @@ async def take_in_files(
         async def one(path: Path) -> None:
             now = arrival_of(path) if arrival_of else platform.clock.now()
             services = replace(platform.intake, clock=Moment(now)) if arrival_of else platform.intake
-            arrival = await asyncio.to_thread(
-                describe_file,
-                path=path,
-                now=now,
-                received_by=received_by,
-                institution=institution or institution_of_folder(path),
-                dataset=dataset,
-                period=period,
-            )
+            try:
+                arrival = await asyncio.to_thread(
+                    describe_file,
+                    path=path,
+                    now=now,
+                    received_by=received_by,
+                    institution=institution or institution_of_folder(path),
+                    dataset=dataset,
+                    period=period,
+                )
+            except OSError:  # taken away meanwhile, not readable, or no file at all: the others go on
+                unread.append(path)
+                return
             file_id = await take_in(services, arrival)
             async with platform.database.connection() as connection:
                 receipts.append((path, await get_receipt(connection, receipt_id=file_id)))
@@ -66,7 +72,7 @@ async def take_in_files(
         for wave in _waves(files):
             await _each(one, sorted(wave, key=arrival_of) if arrival_of else wave)
     await settle(platform)
-    return _figures(receipts, seconds=time.perf_counter() - started)
+    return _figures(receipts, unread, seconds=time.perf_counter() - started)
 
 
 def _waves(files: Sequence[Path]) -> list[list[Path]]:
@@ -91,12 +97,20 @@ async def _each(work: Callable[[Path], Awaitable[None]], paths: Sequence[Path]) 
             async with turns[path.parent]:
                 await work(path)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(_AT_ONCE, len(waiting))):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_AT_ONCE, len(waiting))):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        # The first one is what happened; the others followed from it.
+        raise failures.exceptions[0] from None
 
 
-def _figures(receipts: Sequence[tuple[Path, Receipt]], *, seconds: float) -> dict[str, Any]:
+def _figures(
+    receipts: Sequence[tuple[Path, Receipt]], unread: Sequence[Path], *, seconds: float
+) -> dict[str, Any]:
+    text = say("file_unreadable")
+    missed = [{"file": str(path), "place": None, "reason": text.zh, "reason_en": text.en} for path in unread]
     taken = [receipt for _, receipt in receipts]
     refused = [
         {
@@ -119,15 +133,15 @@ def _figures(receipts: Sequence[tuple[Path, Receipt]], *, seconds: float) -> dic
         if receipt.state is not FileState.REJECTED and receipt.rejected
     ]
     return {
-        "files": len(receipts),
+        "files": len(receipts) + len(unread),
         "files_committed": sum(one.state in (FileState.COMMITTED, FileState.SUPERSEDED) for one in taken),
-        "files_rejected": len(refused),
+        "files_rejected": len(refused) + len(unread),
         "messages": 0,
         "rows": sum(one.rows for one in taken),
         "accepted": sum(one.accepted for one in taken if one.state is not FileState.REJECTED),
         "duplicate": sum(one.state is FileState.DUPLICATE for one in taken),
         "rejected": sum(one.rejected for one in taken),
-        "rejections": refused + partial,
+        "rejections": missed + refused + partial,
         "persons_created": sum(one.persons_created for one in taken),
         "seconds": round(seconds, 3),
         "receipts": [one.id for one in taken],

@@ -11,6 +11,8 @@ from kangshu.app.platform import Platform
 from kangshu.intake import Receipt, describe_file, get_receipt, process_stored, register
 from kangshu.security.principals import Principal
 from kangshu.storage import jobs
+from kangshu.storage.database import Connection
+from kangshu.storage.errors import DatabaseUnavailableError
 
 JOB = "intake.file"
 _PATIENCE_SECONDS = 2.0  # arbitrary: a small file is done by then and its sender sees the result at once
@@ -36,21 +38,25 @@ class Uploads:
     ) -> Receipt:
         """Keep the file, queue it, and answer with its receipt, finished if the file is a quick one."""
         kept = self._spool / f"{uuid.uuid4().hex}"
-        await asyncio.to_thread(_keep, file, kept)
-        arrival = await asyncio.to_thread(
-            describe_file,
-            path=kept,
-            name=name,
-            now=self._platform.clock.now(),
-            received_by=principal.name,
-            institution=institution,
-            dataset=dataset,
-            period=period,
-            spooled=True,
-        )
-        file_id = await register(self._platform.intake, arrival)
-        async with self._platform.database.transaction() as connection:
-            await jobs.enqueue(connection, kind=JOB, payload={"file": file_id}, unique_key=f"{JOB}/{file_id}")
+        try:
+            await asyncio.to_thread(_keep, file, kept)
+            arrival = await asyncio.to_thread(
+                describe_file,
+                path=kept,
+                name=name,
+                now=self._platform.clock.now(),
+                received_by=principal.name,
+                institution=institution,
+                dataset=dataset,
+                period=period,
+                spooled=True,
+            )
+            file_id = await register(self._platform.intake, arrival, queue=queue_file)
+        except (DatabaseUnavailableError, asyncio.CancelledError):
+            raise  # the commit may have arrived all the same; a later start removes what nobody asks for
+        except Exception:
+            kept.unlink(missing_ok=True)
+            raise
         return await self._await(file_id)
 
     async def _await(self, file_id: int) -> Receipt:
@@ -66,6 +72,11 @@ class Uploads:
     async def work(self, job: jobs.Job) -> None:
         """Do one queued job."""
         await process_stored(self._platform.intake, file_id=job.payload["file"])
+
+
+async def queue_file(connection: Connection, file_id: int) -> None:
+    """Ask for a registered file to be worked on."""
+    await jobs.enqueue(connection, kind=JOB, payload={"file": file_id}, unique_key=f"{JOB}/{file_id}")
 
 
 def _keep(source: Path, target: Path) -> None:

@@ -12,11 +12,13 @@ import structlog
 from kangshu.app.files import find_files, institution_of_folder
 from kangshu.app.platform import Platform
 from kangshu.intake import FileState, describe_file, get_receipt, take_in
+from kangshu.storage.patience import describe
 
 log = structlog.get_logger(__name__)
 
 _QUIET_SECONDS = 5.0  # a file that has not grown for so long is taken to be whole
 _PAUSE_SECONDS = 2.0
+_REPAIR_SECONDS = 30.0  # each try leaves a receipt: a full disk must not make thousands
 _DONE, _REFUSED = ".done", ".refused"
 
 
@@ -24,12 +26,16 @@ async def watch(platform: Platform, folder: Path) -> None:
     """Take in what appears in `folder`, for ever; finished files are moved to `.done` or `.refused`."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
+        pause = _PAUSE_SECONDS
         for path in await asyncio.to_thread(_whole_files, folder):
             try:
                 await _take(platform, folder, path)
-            except Exception:
-                log.exception("watched file failed")
-        await asyncio.sleep(_PAUSE_SECONDS)
+            except FileNotFoundError:
+                log.info("watched file was taken away")
+            except Exception as error:  # noqa: BLE001 - one file's failure is no reason to watch no longer
+                log.warning("watched file failed", error=describe(error))
+                pause = _REPAIR_SECONDS
+        await asyncio.sleep(pause)
 
 
 async def _take(platform: Platform, folder: Path, path: Path) -> None:
@@ -56,5 +62,12 @@ def _whole_files(folder: Path) -> list[Path]:
     return [
         path
         for path in find_files([folder])
-        if not {_DONE, _REFUSED} & set(path.relative_to(folder).parts) and path.stat().st_mtime <= before
+        if not {_DONE, _REFUSED} & set(path.relative_to(folder).parts) and _is_quiet(path, before)
     ]
+
+
+def _is_quiet(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime <= before
+    except OSError:  # taken away meanwhile
+        return False

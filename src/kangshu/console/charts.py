@@ -72,8 +72,8 @@ class BarRow:
     rejected_width: float
 
 
-def nice_ticks(highest: float, *, steps: int = 4) -> tuple[float, ...]:
-    """Return round values from 0 to at least `highest`, about `steps` of them above 0.
+def nice_ticks(highest: int, *, steps: int = 4) -> tuple[float, ...]:
+    """Return round values from 0 to at least `highest` (a count), about `steps` of them above 0.
 
     >>> nice_ticks(8_700)
     (0.0, 2500.0, 5000.0, 7500.0, 10000.0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kangshu.identity.model import ReviewReason
 from kangshu.identity.normalising import UNKNOWN_DAY
 
 Ints = npt.NDArray[np.int64]
@@ -17,6 +18,7 @@ Digests = npt.NDArray[np.void]
 Rows = list[tuple[Ints, ...]]
 
 NOBODY = -1
+REASONS = tuple(ReviewReason)
 
 
 def newcomer(number: Any) -> Any:
@@ -147,7 +149,7 @@ class Decisions:
     settlements: Rows = field(default_factory=Rows)
     """entry, variant: no longer disputed"""
     reviews: Rows = field(default_factory=Rows)
-    """entry, person, other person, reason"""
+    """entry, person, other person, reason (its place in `REASONS`)"""
 
     @property
     def anything_to_store(self) -> bool:

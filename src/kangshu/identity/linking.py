@@ -51,7 +51,7 @@ from kangshu.identity.normalising import (
 from kangshu.identity.outcome import Outcome
 from kangshu.kernel.texts import load_catalogue
 from kangshu.security.keys import Keys
-from kangshu.security.sealing import digest_many, seal_many
+from kangshu.security.sealing import NONCE_BYTES, digest_many, seal_column
 from kangshu.storage.database import Connection
 
 # Arbitrary: a person holds a handful, a number that a program fills in is held by thousands.
@@ -257,10 +257,7 @@ class Linker:
         return _Batch.of(normalise(table), digest=partial(digest_many, self._keys.lookup_key))
 
     def _seal(self, texts: pa.Array) -> pa.Array:
-        """Return the texts sealed; null stays null."""
-        there = _is_there(texts)
-        sealed = seal_many(self._keys, texts.drop_null().to_pylist(), nonce=self._random(12))
-        return pa.array(sealed, pa.binary()).take(pa.array(np.cumsum(there) - 1, mask=~there))
+        return seal_column(self._keys, texts, nonce=self._random(NONCE_BYTES))
 
 
 @dataclass(kw_only=True)

@@ -16,11 +16,11 @@ class IdentifierKind(IntEnum):
     DEMOGRAPHIC = 4  # name, birth date and sex at one institution, where nothing better was sent
 
 
-class ReviewReason(IntEnum):
-    """Why two persons hold the same identifier; the numbers are stored."""
+class ReviewReason(StrEnum):
+    """Why two persons hold the same identifier."""
 
-    CONTRADICTION = 1  # name and birth date differ, or they own different resident numbers
-    POSSIBLE_DUPLICATE = 2  # nothing speaks against their being one person
+    CONTRADICTION = "contradiction"  # name and birth date differ, or they own different resident numbers
+    POSSIBLE_DUPLICATE = "possible-duplicate"  # nothing speaks against their being one person
 
 
 class ReviewState(StrEnum):

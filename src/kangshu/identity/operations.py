@@ -10,7 +10,6 @@ import pyarrow as pa
 from kangshu.identity import store
 from kangshu.identity.errors import ReviewDecidedError, ReviewUnknownError
 from kangshu.identity.model import EventKind, Review, ReviewState
-from kangshu.identity.queries import review_from
 from kangshu.kernel.texts import load_catalogue
 from kangshu.storage.database import Connection
 
@@ -35,10 +34,9 @@ async def decide_review(
         ReviewUnknownError: there is no such entry.
         ReviewDecidedError: it has been decided.
     """
-    row = await store.get_review(connection, review=review, locked=True)
-    if row is None:
+    entry = await store.get_review(connection, review=review, locked=True)
+    if entry is None:
         raise ReviewUnknownError(say["review_unknown"])
-    entry = review_from(row)
     if entry.state is not ReviewState.OPEN:
         raise ReviewDecidedError(say["review_decided"])
     state = ReviewState.SAME if same else ReviewState.DIFFERENT

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kangshu.identity.evidence import (
+    REASONS,
     Decisions,
     Digests,
     Evidence,
@@ -108,7 +109,7 @@ class Outcome:
             "person": resolved(person, ids),
             "other": resolved(other, ids),
             "kind": self._identifiers.kind[entry].astype(np.int16),
-            "reason": reason.astype(np.int16),
+            "reason": pa.array(REASONS, pa.string()).take(pa.array(reason)),
             "digest": digest_array(self._identifiers.digests_of(entry)),
             "issuer": self._by_kind(entry, Claims.issuers),
             "origin": _same(self._origin, len(entry), pa.int64()),

@@ -22,7 +22,6 @@ from kangshu.identity.model import (
     IdentifierKind,
     PersonSummary,
     Review,
-    ReviewReason,
     ReviewState,
 )
 from kangshu.identity.normalising import (
@@ -143,14 +142,13 @@ async def list_reviews(
     limit: int = 50,
 ) -> list[Review]:
     """Return review entries, the newest first; `before` is the last id of the page before."""
-    rows = await store.list_reviews(
+    return await store.list_reviews(
         connection,
         state=state.value if state else None,
         person=person,
         before=before,
         limit=min(max(limit, 1), LIMIT_MOST),
     )
-    return [review_from(row) for row in rows]
 
 
 async def get_review(connection: Connection, *, review: int) -> Review:
@@ -159,10 +157,10 @@ async def get_review(connection: Connection, *, review: int) -> Review:
     Raises:
         ReviewUnknownError: there is none with this id.
     """
-    row = await store.get_review(connection, review=review, locked=False)
-    if row is None:
+    entry = await store.get_review(connection, review=review, locked=False)
+    if entry is None:
         raise ReviewUnknownError(say["review_unknown"])
-    return review_from(row)
+    return entry
 
 
 async def list_events(
@@ -189,19 +187,6 @@ async def count_created(connection: Connection, *, period: Period) -> list[DayCo
     """Return how many persons were created on each day of the period; days without any are left out."""
     rows = await store.count_created(connection, first=period.start, end=period.end)
     return [DayCount(day=row["day"], persons=row["persons"]) for row in rows]
-
-
-def review_from(row: Record) -> Review:
-    """Return the stored row as a value."""
-    parts = dict(row)
-    return Review(
-        **{
-            **parts,
-            "kind": IdentifierKind(parts["kind"]),
-            "reason": ReviewReason(parts["reason"]),
-            "state": ReviewState(parts["state"]),
-        }
-    )
 
 
 def _summaries(keys: Keys, rows: Sequence[Record]) -> list[PersonSummary]:

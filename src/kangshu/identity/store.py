@@ -16,6 +16,7 @@ import asyncpg
 import numpy as np
 
 from kangshu.identity.evidence import Digests, Holders, Ints, Persons
+from kangshu.identity.model import IdentifierKind, Review, ReviewReason, ReviewState
 from kangshu.identity.normalising import UNKNOWN_DAY
 from kangshu.identity.outcome import digest_array
 from kangshu.storage.copying import copy_in, copy_out
@@ -242,7 +243,7 @@ async def list_identifiers(connection: Connection, *, person: int) -> list[Recor
 
 async def list_reviews(
     connection: Connection, *, state: str | None, person: int | None, before: int | None, limit: int
-) -> list[Record]:
+) -> list[Review]:
     """Return review entries, the newest first."""
     given = {"state = $%d": state, "id < $%d": before, "(person = $%d OR other = $%d)": person}
     conditions: list[str] = []
@@ -252,15 +253,17 @@ async def list_reviews(
             values.append(value)
             conditions.append(text.replace("%d", str(len(values) + 1)))
     where = " AND ".join(conditions) or "true"
-    return await connection.fetch(
+    rows = await connection.fetch(
         f"SELECT {_REVIEW} FROM identity_review WHERE {where} ORDER BY id DESC LIMIT $1", limit, *values
     )
+    return [_review(row) for row in rows]
 
 
-async def get_review(connection: Connection, *, review: int, locked: bool) -> Record | None:
+async def get_review(connection: Connection, *, review: int, locked: bool) -> Review | None:
     """Return the entry, locked until the transaction ends where asked."""
     lock = "FOR UPDATE" if locked else ""
-    return await connection.fetchrow(f"SELECT {_REVIEW} FROM identity_review WHERE id = $1 {lock}", review)
+    row = await connection.fetchrow(f"SELECT {_REVIEW} FROM identity_review WHERE id = $1 {lock}", review)
+    return None if row is None else _review(row)
 
 
 async def close_review(
@@ -308,6 +311,22 @@ async def count_created(connection: Connection, *, first: date, end: date) -> li
            WHERE day >= $1 AND day < $2 GROUP BY day ORDER BY day""",
         first,
         end,
+    )
+
+
+def _review(row: Record) -> Review:
+    return Review(
+        id=row["id"],
+        person=row["person"],
+        other=row["other"],
+        kind=IdentifierKind(row["kind"]),
+        issuer=row["issuer"],
+        reason=ReviewReason(row["reason"]),
+        state=ReviewState(row["state"]),
+        origin=row["origin"],
+        created_at=row["created_at"],
+        decided_at=row["decided_at"],
+        decided_by=row["decided_by"],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kangshu.identity.evidence import (
+    REASONS,
     Decisions,
     Evidence,
     Holders,
@@ -251,7 +252,7 @@ class _Turns:
             if holders and holders[0].person.id not in noted:
                 other = holders[0].person
                 noted.add(other.id)
-                self._reviews.append((entry, person.id, other.id, int(_reason(claim, other))))
+                self._reviews.append((entry, person.id, other.id, REASONS.index(_reason(claim, other))))
             holders.append(_Holder(person=person, disputed=disputed))
 
     def _report(self) -> None:

@@ -22,6 +22,7 @@ from kangshu.intake.operations import (
     process_stored,
     recover,
     register,
+    sweep,
     take_in,
 )
 from kangshu.intake.queries import (
@@ -89,5 +90,6 @@ __all__ = [
     "register",
     "rejects_path",
     "repeat_heading",
+    "sweep",
     "take_in",
 ]

@@ -7,6 +7,7 @@ KangshuError
     │   ├── AmbiguousDatasetError
     │   ├── ColumnsMissingError
     │   ├── InstitutionUnknownError
+    │   ├── NoRowsError
     │   └── NothingAcceptedError
     └── ReceiptNotFoundError     the caller must name a receipt that exists
 """
@@ -71,6 +72,13 @@ class InstitutionUnknownError(FileRejectedError):
 
     def __init__(self) -> None:
         super().__init__(say("institution_unknown"))
+
+
+class NoRowsError(FileRejectedError):
+    """There are headings and nothing below them."""
+
+    def __init__(self) -> None:
+        super().__init__(say("no_rows"), place="row 1")
 
 
 class NothingAcceptedError(FileRejectedError):

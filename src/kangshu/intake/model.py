@@ -97,32 +97,50 @@ class Outcome:
     reasons: tuple[ReasonCount, ...]
 
 
-_SPAN = re.compile(r"(?<!\d)(20\d{2})-?(0[1-9]|1[0-2])(?:-|_|至|~)+(20\d{2})-?(0[1-9]|1[0-2])(?!\d)")
-_DAY = re.compile(r"(?<!\d)(20\d{2})[-_年]?(0[1-9]|1[0-2])[-_月]?(0[1-9]|[12]\d|3[01])日?(?!\d)")
-_MONTH = re.compile(r"(?<!\d)(20\d{2})[-_年]?(0[1-9]|1[0-2])月?(?!\d)")
-_QUARTER = re.compile(r"(?<!\d)(20\d{2})[-_]?[Qq]([1-4])(?!\d)")
-_YEAR = re.compile(r"(?<!\d)(20\d{2})年?(?!\d)")
-_PART = re.compile(r"(?:part|第|_p)[-_]?(\d{1,4})(?:部分)?(?=\D|$)", re.IGNORECASE)
+_SPAN = re.compile(
+    r"(?<!\d)(20\d{2})-?(0[1-9]|1[0-2])(?:-|_|至|~)+(20\d{2})-?(0[1-9]|1[0-2])(?!\d)", re.ASCII
+)
+_DAY = re.compile(r"(?<!\d)(20\d{2})[-_年]?(0[1-9]|1[0-2])[-_月]?(0[1-9]|[12]\d|3[01])日?(?!\d)", re.ASCII)
+_MONTH = re.compile(r"(?<!\d)(20\d{2})[-_年]?(0[1-9]|1[0-2])月?(?!\d)", re.ASCII)
+_QUARTER = re.compile(r"(?<!\d)(20\d{2})[-_]?[Qq]([1-4])(?!\d)", re.ASCII)
+_YEAR = re.compile(r"(?<!\d)(20\d{2})年?(?!\d)", re.ASCII)
+_PART = re.compile(r"(?:part|第|_p)[-_]?(\d{1,4})(?:部分)?(?=\D|$)", re.IGNORECASE | re.ASCII)
 _SHARE = 0.9  # arbitrary: a tenth of the rows may lie outside the period that names a file
+_NAME_MOST = 200  # arbitrary: enough to find the file by
+_FIRST_DAY, _LAST_DAY = date(1800, 1, 1), date(2199, 12, 31)  # others say "unknown" or are slips
+
+
+def kept_name(name: str) -> str:
+    """Return a file's name as it is kept and shown: no folders, nothing that does not print.
+
+    Names come from strangers' machines and hold anything, even halves of characters; a name is
+    never used as a path.
+    """
+    bare = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(character for character in bare if character.isprintable())[-_NAME_MOST:] or "file"
 
 
 def period_in_name(name: str) -> Period | None:
     """Return the period that a file's name tells, such as `front_page_2026-03.csv`, if it tells one."""
+    label = _label_in(name)
+    try:
+        return Period.parse(label) if label else None
+    except ValueError:  # 31 February, or a span that ends before it begins
+        return None
+
+
+def _label_in(name: str) -> str | None:
     if found := _SPAN.search(name):
-        return Period.parse(f"{found[1]}-{found[2]}..{found[3]}-{found[4]}")
+        return f"{found[1]}-{found[2]}..{found[3]}-{found[4]}"
     if found := _QUARTER.search(name):
         last = int(found[2]) * 3
-        return Period.parse(f"{found[1]}-{last - 2:02d}..{found[1]}-{last:02d}")
+        return f"{found[1]}-{last - 2:02d}..{found[1]}-{last:02d}"
     if found := _DAY.search(name):
-        try:
-            return Period.parse(f"{found[1]}-{found[2]}-{found[3]}")
-        except ValueError:
-            return None
+        return f"{found[1]}-{found[2]}-{found[3]}"
     if found := _MONTH.search(name):
-        return Period.parse(f"{found[1]}-{found[2]}")
-    if found := _YEAR.search(name):
-        return Period.parse(found[1])
-    return None
+        return f"{found[1]}-{found[2]}"
+    found = _YEAR.search(name)
+    return found[1] if found else None
 
 
 def part_in_name(name: str) -> str:
@@ -137,6 +155,7 @@ def period_of_days(days: Mapping[date, int]) -> Period | None:
     `days` counts rows by the day of their event. A few rows with a far-off date do not stretch the
     period: a corrected file must find its predecessor by it.
     """
+    days = {day: rows for day, rows in days.items() if _FIRST_DAY <= day <= _LAST_DAY}
     if not days:
         return None
     enough = _SHARE * sum(days.values())

@@ -12,14 +12,16 @@ that no manifest names, and that the lake sweeps away.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -30,13 +32,20 @@ from kangshu.declarations import Dataset, Field, Pack, Role
 from kangshu.intake import store
 from kangshu.intake.checking import CheckedBatch, CheckEngine, FileCheck
 from kangshu.intake.compiling import compile_plan
-from kangshu.intake.errors import FileRejectedError, InstitutionUnknownError, NothingAcceptedError, say
+from kangshu.intake.errors import (
+    FileRejectedError,
+    InstitutionUnknownError,
+    NoRowsError,
+    NothingAcceptedError,
+    say,
+)
 from kangshu.intake.events import announce_committed
 from kangshu.intake.model import (
     Arrival,
     FileState,
     Outcome,
     ReasonCount,
+    kept_name,
     part_in_name,
     period_in_name,
     period_of_days,
@@ -45,7 +54,9 @@ from kangshu.intake.queries import ZONE, rejects_path
 from kangshu.intake.recognition import Recognition, recognise
 from kangshu.intake.rejects import RejectsFile
 from kangshu.kernel.clock import Clock
+from kangshu.kernel.errors import KangshuError, Kind
 from kangshu.kernel.periods import Period
+from kangshu.kernel.texts import Text
 from kangshu.lake import (
     SegmentFile,
     SegmentWriter,
@@ -54,8 +65,17 @@ from kangshu.lake import (
     new_segment_path,
     supersede_file,
 )
-from kangshu.standards.tables import Batch, TableError, open_table
+from kangshu.standards.identifiers import is_resident_number
+from kangshu.standards.tables import Batch, TableError, TableReader, open_table
 from kangshu.storage.database import Connection, Database, UniqueViolationError
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+# What a cell must look like before it is believed to name the sender: it will be shown and kept.
+_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{1,63}", re.ASCII)
+_SENDERS_FAULTS = frozenset({Kind.INCORRECT, Kind.UNSUPPORTED})
+_LEFT_OVER_SECONDS = 86_400  # arbitrary: nobody sends or works on one file for a day
 
 _CLAIM_COLUMNS = {
     Role.RESIDENT_NUMBER: "resident_number",
@@ -152,10 +172,12 @@ def describe_file(
     """Return the arrival of the file at `path`; its digest is read from the bytes.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: it is no file, or cannot be read.
         ValueError: `period` is no period.
     """
-    name = name or path.name
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    name = kept_name(name or path.name)
     told = Period.parse(period) if period else period_in_name(name)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").digest()
@@ -174,10 +196,21 @@ def describe_file(
     )
 
 
-async def register(services: IntakeServices, arrival: Arrival) -> int:
-    """Put an arrival on record and return its receipt's number; nothing is read yet."""
+async def register(
+    services: IntakeServices,
+    arrival: Arrival,
+    *,
+    queue: Callable[[Connection, int], Awaitable[object]] | None = None,
+) -> int:
+    """Put an arrival on record and return its receipt's number; nothing is read yet.
+
+    `queue` asks for the work in the same transaction, so that no file waits that nobody will work on.
+    """
     async with services.database.transaction() as connection:
-        return await store.insert_file(connection, arrival, state=FileState.RECEIVED)
+        file_id = await store.insert_file(connection, arrival, state=FileState.RECEIVED)
+        if queue is not None:
+            await queue(connection, file_id)
+        return file_id
 
 
 async def take_in(services: IntakeServices, arrival: Arrival) -> int:
@@ -191,10 +224,14 @@ async def process_stored(services: IntakeServices, *, file_id: int) -> None:
     """Take in a registered file whose bytes lie in `home/spool`; a finished one is left as it is."""
     async with services.database.connection() as connection:
         row = await store.find_arrival(connection, file_id=file_id)
-    if row is None or row["state"] not in ("received", "working", "failed"):
+    if row is None or row["spool_name"] is None:
+        return
+    path = services.home / "spool" / row["spool_name"]
+    if row["state"] not in ("received", "working", "failed"):
+        path.unlink(missing_ok=True)  # its worker died, or lost the answer, just after the commit
         return
     arrival = Arrival(
-        path=services.home / "spool" / row["spool_name"],
+        path=path,
         name=row["name"],
         bytes=row["bytes"],
         digest=row["digest"],
@@ -207,8 +244,8 @@ async def process_stored(services: IntakeServices, *, file_id: int) -> None:
         spooled=True,
     )
     await process(services, file_id=file_id, arrival=arrival)
-    # The bytes are kept until the answer is on record; a crash before this line only keeps them longer.
-    arrival.path.unlink(missing_ok=True)
+    # The bytes are kept until the answer is on record.
+    path.unlink(missing_ok=True)
 
 
 async def process(services: IntakeServices, *, file_id: int, arrival: Arrival) -> None:
@@ -229,33 +266,31 @@ async def process(services: IntakeServices, *, file_id: int, arrival: Arrival) -
                 return
             await store.set_state(connection, file_id=file_id, state=FileState.WORKING)
         await database.run(lambda connection: _take_in(connection, services, file_id, arrival))
-    except (TableError, FileRejectedError) as error:
-        async with database.transaction() as connection:
-            await store.close_refused(
-                connection,
-                file_id=file_id,
-                state=FileState.REJECTED,
-                text=error.text,
-                place=error.place,
-                now=services.clock.now(),
-            )
-    except UniqueViolationError as error:
-        if error.constraint_name != "intake_file_once":
+    except BaseException as error:
+        if isinstance(error, UniqueViolationError) and error.constraint_name == "intake_file_once":
+            await _close_as_twin(services, file_id, arrival)
+        elif isinstance(error, KangshuError) and _is_senders_fault(error):
+            await _close(services, file_id, FileState.REJECTED, error.text, place=error.place)
+        else:
+            # Whatever it was, the transaction took everything back; the receipt must not claim work goes on.
+            text = say("failed") if arrival.spooled else say("interrupted")
+            with suppress(Exception):
+                await _close(services, file_id, FileState.FAILED, text, place=None)
             raise
-        await _close_as_twin(services, file_id, arrival)
-    except BaseException:
-        # Whatever it was, the transaction took everything back; the receipt must not claim work goes on.
-        with suppress(Exception):
-            async with database.transaction() as connection:
-                await store.close_refused(
-                    connection,
-                    file_id=file_id,
-                    state=FileState.FAILED,
-                    text=say("failed"),
-                    place=None,
-                    now=services.clock.now(),
-                )
-        raise
+
+
+def _is_senders_fault(error: KangshuError) -> bool:
+    """Tell whether the file must be corrected; the directory refuses codes and rows by errors of its own."""
+    return isinstance(error, TableError | FileRejectedError) or error.kind in _SENDERS_FAULTS
+
+
+async def _close(
+    services: IntakeServices, file_id: int, state: FileState, text: Text, *, place: str | None
+) -> None:
+    async with services.database.transaction() as connection:
+        await store.close_refused(
+            connection, file_id=file_id, state=state, text=text, place=place, now=services.clock.now()
+        )
 
 
 async def recover(services: IntakeServices) -> list[int]:
@@ -266,6 +301,23 @@ async def recover(services: IntakeServices) -> list[int]:
     async with services.database.transaction() as connection:
         await store.close_interrupted(connection, text=say("interrupted"), now=services.clock.now())
         return await store.list_unfinished(connection)
+
+
+async def sweep(services: IntakeServices) -> None:
+    """Remove what dead processes left: drafts of lists, and bytes whose arrival was never put on record."""
+    async with services.database.connection() as connection:
+        wanted = await store.list_spooled(connection)
+    before = services.clock.now().timestamp() - _LEFT_OVER_SECONDS
+    await asyncio.to_thread(_remove_left_over, services.home, wanted, before)
+
+
+def _remove_left_over(home: Path, wanted: frozenset[str], before: float) -> None:
+    drafts = (home / "rejects").glob("*/*.draft")
+    spooled = (path for path in (home / "spool").glob("*") if path.name not in wanted)
+    for path in (*drafts, *spooled, *(home / "inbox").glob("*.part")):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 async def _close_as_twin(services: IntakeServices, file_id: int, arrival: Arrival) -> None:
@@ -280,7 +332,7 @@ async def _take_in(connection: Connection, services: IntakeServices, file_id: in
     """Read, check, link and write one file inside the transaction of `connection`."""
     scratch = services.home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    reader = await asyncio.to_thread(open_table, arrival.path, scratch=scratch)
+    reader = await _in_thread(open_table, arrival.path, scratch=scratch)
     try:
         recognition = recognise(
             headings=reader.headings,
@@ -288,16 +340,14 @@ async def _take_in(connection: Connection, services: IntakeServices, file_id: in
             dataset=arrival.dataset,
             file_name=arrival.name,
         )
-        institution = arrival.institution or await asyncio.to_thread(
-            _institution_of, arrival, recognition, scratch
-        )
+        institution = arrival.institution or await _in_thread(_institution_of, reader, recognition)
         await services.senders.seen(connection, institution=institution, now=services.clock.now())
         allowed = await services.senders.allowed(connection, institution=institution)
         plan = compile_plan(recognition=recognition, pack=services.pack, allowed=allowed)
         engine = services.engines.take(services.pack)
         try:
             check = FileCheck(engine=engine, plan=plan, received_at=_wall_clock(arrival.received_at))
-            work = _FileWork(services, file_id, arrival, recognition, institution, form=str(reader.format))
+            work = _FileWork(services, file_id, arrival, recognition, institution, reader=reader)
             await work.run(connection, _then(_ahead(reader.batches()), check.check))
         finally:
             services.engines.give_back(engine)
@@ -316,9 +366,9 @@ class _FileWork:
         recognition: Recognition,
         institution: str,
         *,
-        form: str,
+        reader: TableReader,
     ) -> None:
-        self._form = form
+        self._reader = reader
         self._services = services
         self._file_id = file_id
         self._arrival = arrival
@@ -351,12 +401,14 @@ class _FileWork:
             self._count(batch)
             if batch.good.num_rows:
                 persons = await self._link(connection, batch.good)
-                await asyncio.to_thread(self._write, writer, batch.good, persons)
-        await asyncio.to_thread(rejects.publish)
+                await _in_thread(self._write, writer, batch.good, persons)
+        if not self._accepted + self._rejected:
+            raise NoRowsError()
+        await _in_thread(rejects.publish)
         if not self._accepted:
             await self._close_empty(connection, rejects)
             return
-        segment = await asyncio.to_thread(writer.close)
+        segment = await _in_thread(writer.close)
         await self._commit(connection, self._outcome(rejects), segment)
 
     async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
@@ -497,7 +549,7 @@ class _FileWork:
             dataset=self._dataset.name,
             institution=self._institution,
             period=self._period(),
-            format=self._form,
+            format=str(self._reader.format),  # final only now that all rows were read
             rows=self._accepted + self._rejected,
             accepted=self._accepted,
             rejected=self._rejected,
@@ -521,7 +573,7 @@ async def _ahead(batches: Iterator[Batch]) -> AsyncGenerator[Batch]:
     """Yield the batches, the next one being read in a thread while the caller works on this one."""
     coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
-        while (batch := await coming) is not None:
+        while (batch := await asyncio.shield(coming)) is not None:
             coming = asyncio.create_task(asyncio.to_thread(next, batches, None))
             yield batch
     finally:
@@ -535,20 +587,29 @@ async def _then(
     coming: asyncio.Task[CheckedBatch] | None = None
     try:
         async for batch in batches:
-            done = await coming if coming else None
+            done = await asyncio.shield(coming) if coming else None
             coming = asyncio.create_task(asyncio.to_thread(work, batch))
             if done is not None:
                 yield done
         if coming:
-            yield await coming
+            yield await asyncio.shield(coming)
     finally:
         await _settled(coming)
         await batches.aclose()
 
 
+async def _in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Return what `work` returns, done in a thread; when cancelled, first wait for the thread's end."""
+    task = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    finally:
+        await _settled(task)
+
+
 async def _settled(task: asyncio.Task[Any] | None) -> None:
-    """Wait for a thread that cannot be stopped: nothing may be closed under it."""
-    if task is not None and not task.done():
+    """Wait for a thread that cannot be stopped: nothing may be closed or lent out again under it."""
+    if task is not None:
         with suppress(Exception):
             await task
 
@@ -558,22 +619,27 @@ def _wall_clock(moment: datetime) -> datetime:
     return moment.astimezone(ZoneInfo(ZONE)).replace(tzinfo=None)
 
 
-def _institution_of(arrival: Arrival, recognition: Recognition, scratch: Path) -> str:
+def _institution_of(reader: TableReader, recognition: Recognition) -> str:
     """Return the institution that most of a file's first rows name.
 
     Raises:
-        InstitutionUnknownError: the rows name none.
+        NoRowsError: there are no rows.
+        InstitutionUnknownError: the rows name none, or what they name is no code.
     """
     column = next((one for one in recognition.columns if one.field.role is Role.INSTITUTION), None)
+    first = next(iter(reader.batches()), None)
+    if first is None:
+        raise NoRowsError()
     if column is None:
-        raise InstitutionUnknownError()
-    with open_table(arrival.path, scratch=scratch) as reader:
-        first = next(iter(reader.batches()), None)
-    if first is None or not first.table.num_rows:
         raise InstitutionUnknownError()
     counts = pc.value_counts(pc.utf8_trim_whitespace(first.table[f"c{column.position}"]))
     named = [(one["counts"].as_py(), one["values"].as_py()) for one in counts]
-    named = [one for one in named if one[1]]
+    named = [one for one in named if one[1] and _is_code(one[1])]
     if not named:
         raise InstitutionUnknownError()
     return max(named)[1]
+
+
+def _is_code(text: str) -> bool:
+    # Columns that slipped sideways put names and numbers of people where the code should be.
+    return bool(_CODE.fullmatch(text)) and not is_resident_number(text)

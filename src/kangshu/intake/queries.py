@@ -72,7 +72,8 @@ async def get_receipt(
     Raises:
         ReceiptNotFoundError: there is none, or it is another institution's.
     """
-    receipt = await store.find_receipt(connection, receipt_id=receipt_id)
+    known = 0 < receipt_id < 1 << 63  # a number that the database cannot hold is no receipt's
+    receipt = await store.find_receipt(connection, receipt_id=receipt_id) if known else None
     if receipt is None or (institutions is not None and receipt.institution not in institutions):
         raise ReceiptNotFoundError(receipt_id=receipt_id)
     return receipt

@@ -6,6 +6,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,8 +60,10 @@ class RejectsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            # First the draft: closing writes what is left, which fails again where the disk is full.
             self._draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.close()
 
     def _describe(self, failure: Failure) -> tuple[str, ...]:
         key = (failure.code, f"{failure.field}/{failure.repeat}")

@@ -54,8 +54,14 @@ async def find_arrival(connection: Connection, *, file_id: int) -> Any:
 
 
 async def set_state(connection: Connection, *, file_id: int, state: FileState) -> None:
-    """Set the state of a file that is not finished."""
-    await connection.execute("UPDATE intake_file SET state = $2 WHERE id = $1", file_id, state)
+    """Set the state of a file that is not finished; what an earlier attempt said of it is over."""
+    await connection.execute(
+        """UPDATE intake_file SET state = $2, reason_zh = NULL, reason_en = NULL, place = NULL,
+               finished_at = NULL
+           WHERE id = $1""",
+        file_id,
+        state,
+    )
 
 
 async def close_duplicate(connection: Connection, *, file_id: int, original: int, now: datetime) -> None:
@@ -63,6 +69,7 @@ async def close_duplicate(connection: Connection, *, file_id: int, original: int
     await connection.execute(
         """UPDATE intake_file AS copy SET state = 'duplicate', duplicate_of = original.id, finished_at = $3,
                dataset = original.dataset, institution = original.institution, period = original.period,
+               reason_zh = NULL, reason_en = NULL, place = NULL,
                rows = 0, accepted = 0, rejected = 0, warnings = 0, unlinked = 0, persons_created = 0
            FROM intake_file AS original WHERE copy.id = $1 AND original.id = $2""",
         file_id,
@@ -74,10 +81,14 @@ async def close_duplicate(connection: Connection, *, file_id: int, original: int
 async def close_refused(
     connection: Connection, *, file_id: int, state: FileState, text: Text, place: str | None, now: datetime
 ) -> None:
-    """Finish a file that was not taken in, with the reason."""
+    """Finish a file that was not taken in, with the reason.
+
+    One that is finished already stays so: where the connection broke during the commit, the file
+    may be in although its worker could not hear of it.
+    """
     await connection.execute(
         """UPDATE intake_file SET state = $2, reason_zh = $3, reason_en = $4, place = $5, finished_at = $6
-           WHERE id = $1""",
+           WHERE id = $1 AND state IN ('received', 'working', 'failed')""",
         file_id,
         state,
         text.zh,
@@ -133,7 +144,9 @@ async def take_place(connection: Connection, *, file_id: int, outcome: Outcome, 
         outcome.period.label,
     )
     await connection.execute(
-        "UPDATE intake_file SET state = 'committed', supersedes = $2, finished_at = $3 WHERE id = $1",
+        """UPDATE intake_file SET state = 'committed', supersedes = $2, finished_at = $3,
+               reason_zh = NULL, reason_en = NULL, place = NULL
+           WHERE id = $1""",
         file_id,
         earlier,
         now,
@@ -148,6 +161,15 @@ async def list_unfinished(connection: Connection) -> list[int]:
            AND spool_name IS NOT NULL ORDER BY id"""
     )
     return [row["id"] for row in rows]
+
+
+async def list_spooled(connection: Connection) -> frozenset[str]:
+    """Return the names in the spool of the files that are not finished."""
+    rows = await connection.fetch(
+        """SELECT spool_name FROM intake_file WHERE state IN ('received', 'working', 'failed')
+           AND spool_name IS NOT NULL"""
+    )
+    return frozenset(row["spool_name"] for row in rows)
 
 
 async def close_interrupted(connection: Connection, *, text: Text, now: datetime) -> int:

@@ -5,13 +5,9 @@ is rewritten once for each tier it climbs, and a person is looked for in a few r
 thousands of files.
 """
 
-# pyarrow makes its compute functions at import, where pyright cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +17,8 @@ from kangshu.lake.engine import Engine
 from kangshu.lake.errors import naming_disk_faults
 from kangshu.lake.folder import new_segment_path
 from kangshu.lake.model import Run, Segment, SegmentFile
-from kangshu.lake.schema import Shape, merge_shapes, quoted, schema_of, segment_rows
+from kangshu.lake.schema import Shape, merge_shapes, schema_of, segment_rows
+from kangshu.lake.sorting import NOBODY, persons_of, sort_segments
 from kangshu.lake.writing import SegmentWriter
 
 # The lowest tier holds runs of less than this many segments' worth of rows; each next one four times more.
@@ -34,13 +31,8 @@ _TIER_RUNS = 4
 _DEAD_SHARE = 0.3
 # A run of so many rows has reached its last size: merging several would take hours and as much free disk.
 _LAST_SIZE = 200_000_000
-# So many files DuckDB is asked to read at once.
+# So many runs at once, so that the work comes in portions.
 _MOST_RUNS = 1000
-# Sorted runs are merged window by window of about so many segments; each sort stays in memory.
-_WINDOW_SEGMENTS = 4
-_BATCH_ROWS = 1 << 15
-# Stands for no person: after everybody, where the order of nulls puts them.
-_NOBODY = int(np.iinfo(np.int64).max)
 
 
 def plan_merge(runs: Sequence[Run], *, everything: bool = False) -> list[int]:
@@ -68,11 +60,11 @@ def merge(
     """
     shape = merge_shapes(list(shapes))
     assert shape is not None, "runs of one merge agree about the types of their columns"
+    tables = sort_segments(engine, segments, schema_of(shape), bucket_rows=segment_rows(len(shape)))
     written: list[SegmentFile] = []
     try:
-        with naming_disk_faults(f"segments/{dataset}"), engine.connection() as connection:
-            batches = _sorted_batches(engine, connection, segments, shape)
-            for segment in _write_segments(engine, dataset, shape, batches):
+        with naming_disk_faults(f"segments/{dataset}"):
+            for segment in _write_segments(engine, dataset, shape, tables):
                 written.append(segment)
     except BaseException:
         discard(written)
@@ -130,71 +122,25 @@ def _tier(run: Run) -> int:
     return tier
 
 
-def _sorted_batches(
-    engine: Engine, connection: Any, segments: Sequence[Segment], shape: Shape
-) -> Iterator[pa.Table]:
-    columns = ", ".join(quoted(name) for name, _ in shape)
-    schema = schema_of(shape)
-    source = _source_sql(engine, segments)
-    for condition in _windows(segments, segment_rows(len(shape)) * _WINDOW_SEGMENTS):
-        reader = connection.execute(
-            f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY _person NULLS LAST"
-        ).to_arrow_reader(_BATCH_ROWS)
-        for batch in reader:
-            yield pa.Table.from_batches([batch]).cast(schema)
-
-
-def _source_sql(engine: Engine, segments: Sequence[Segment]) -> str:
-    shapes: dict[Shape, list[Segment]] = {}
-    for segment in segments:
-        shapes.setdefault(segment.shape, []).append(segment)
-    parts = [f"SELECT * FROM {engine.files_sql(members)}" for members in shapes.values()]
-    return f"({' UNION ALL BY NAME '.join(parts)})"
-
-
-def _windows(segments: Sequence[Segment], rows: int) -> list[str]:
-    """Return conditions that cut the persons into consecutive windows of about `rows` rows.
-
-    Unsorted files would be read as a whole for every window, so then there is one window.
-    """
-    if not all(segment.is_sorted for segment in segments):
-        return ["true"]
-    bounds: list[int] = []
-    gathered = 0
-    dated = [(segment.max_person, segment.rows) for segment in segments if segment.max_person is not None]
-    for last, count in sorted(dated):
-        gathered += count
-        if gathered >= rows and (not bounds or last > bounds[-1]):
-            bounds.append(last)
-            gathered = 0
-    edges = [None, *bounds]
-    conditions = [
-        f"_person <= {high}" if low is None else f"_person > {low} AND _person <= {high}"
-        for low, high in zip(edges, bounds, strict=False)
-    ]
-    rest = f"_person > {bounds[-1]} OR _person IS NULL" if bounds else "true"
-    return [*conditions, rest]
-
-
 def _write_segments(
-    engine: Engine, dataset: str, shape: Shape, batches: Iterator[pa.Table]
+    engine: Engine, dataset: str, shape: Shape, tables: Iterator[pa.Table]
 ) -> Iterator[SegmentFile]:
-    """Write sorted batches as segments of about the right size; a person's rows stay together."""
+    """Write sorted tables as segments of about the right size; a person's rows stay together."""
     schema, wanted = schema_of(shape), segment_rows(len(shape))
     writer: SegmentWriter | None = None
-    filled, last = 0, _NOBODY
+    filled, last = 0, NOBODY
     try:
-        for batch in batches:
-            while batch.num_rows:
+        for table in tables:
+            while table.num_rows:
                 if writer is None:
                     path = new_segment_path(home=engine.lake.parent, dataset=dataset)
                     writer, filled = SegmentWriter(path, schema, presorted=True), 0
-                persons = batch["_person"].fill_null(_NOBODY).to_numpy()
+                persons = persons_of(table)
                 count = rows_that_fit(persons, filled=filled, last=last, wanted=wanted)
-                writer.write(batch.slice(0, count))
+                writer.write(table.slice(0, count))
                 filled, last = filled + count, int(persons[count - 1]) if count else last
-                batch = batch.slice(count)
-                if batch.num_rows:
+                table = table.slice(count)
+                if table.num_rows:
                     yield writer.close()
                     writer = None
         if writer:

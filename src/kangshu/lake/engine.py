@@ -112,15 +112,11 @@ class Engine:
     def _part_sql(self, columns: Shape, shape: Shape, segments: Sequence[Segment]) -> str:
         present = dict(shape)
         terms = ", ".join(_term(name, kind, present.get(name)) for name, kind in columns)
-        return f"SELECT {terms} FROM {self.files_sql(segments)}"
-
-    def files_sql(self, segments: Sequence[Segment]) -> str:
-        """Return a subquery with every column of `segments`, all of one shape, without superseded rows."""
         paths = ", ".join(_literal(str(self.lake / segment.path)) for segment in segments)
         dropped = sorted({file for segment in segments for file in segment.dropped})
         # A file's rows lie in one run only, so what is dropped in one segment is dropped in all.
         condition = f" WHERE _file NOT IN ({', '.join(map(str, dropped))})" if dropped else ""
-        return f"(SELECT * FROM read_parquet([{paths}]){condition})"
+        return f"SELECT {terms} FROM read_parquet([{paths}]){condition}"
 
 
 def _term(name: str, kind: str, present: str | None) -> str:

@@ -6,12 +6,19 @@ sealed value hides its text (not its length) and does not notice a change by its
 digest of what opens with the digest stored beside it, as `open_checked` does.
 """
 
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from typing import Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from cryptography.hazmat.primitives import hashes
 
 from kangshu.kernel.texts import load_catalogue
@@ -26,6 +33,7 @@ NONCE_BYTES = 12
 _COUNTER_BYTES = 16
 _BLOCK = 16
 _HASH_BLOCK = 64
+_NOTHING = pa.scalar(b"", pa.large_binary())
 _PADDING = tuple(bytes(n) for n in range(_BLOCK))
 
 
@@ -108,6 +116,41 @@ def seal_many(keys: Keys, values: Sequence[str], *, nonce: bytes) -> list[bytes]
         sealed.append(b"%b%b%b" % (nonce, (at // _BLOCK).to_bytes(4), hidden[at : at + size]))
         at += size + -size % _BLOCK
     return sealed
+
+
+def seal_column(keys: Keys, texts: pa.Array, *, nonce: bytes) -> pa.Array:
+    """Return an Arrow column of strings sealed as `seal_many` does it, several times faster; null stays null.
+
+    Raises:
+        ValueError: as for `seal_many`.
+    """
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError("a nonce has 12 bytes")
+    values = texts.fill_null("").cast(pa.large_binary())
+    lengths = pc.binary_length(values).to_numpy(zero_copy_only=False).astype(np.int64)
+    padding = -lengths % _BLOCK
+    starts = np.cumsum(lengths + padding) - (lengths + padding)
+    stream = pc.binary_join_element_wise(values, _pieces(bytes(int(padding.sum())), padding), _NOTHING)
+    data = stream.buffers()[2].to_pybytes()
+    if len(data) >> 36:
+        raise ValueError("one nonce covers 2^32 blocks")
+    hidden = sm4_ctr(keys.data_key, data, counter=nonce + bytes(4))
+    # Value, padding, value, padding ...: every second piece is wanted.
+    pieces = _pieces(hidden, np.stack([lengths, padding], axis=1).ravel())
+    wanted = pieces.take(pa.array(np.arange(0, 2 * len(lengths), 2)))
+    heads = np.empty(len(lengths), dtype=[("nonce", f"V{NONCE_BYTES}"), ("counter", ">u4")])
+    heads["nonce"], heads["counter"] = np.frombuffer(nonce, dtype=f"V{NONCE_BYTES}")[0], starts // _BLOCK
+    led = _pieces(heads.tobytes(), np.full(len(lengths), _COUNTER_BYTES))
+    sealed = pc.binary_join_element_wise(led, wanted, _NOTHING).cast(pa.binary())
+    return pc.if_else(pc.is_valid(texts), sealed, pa.scalar(None, pa.binary()))
+
+
+def _pieces(data: bytes, lengths: npt.NDArray[np.int64]) -> pa.Array:
+    """Return the data cut into pieces of these lengths."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(lengths), buffers)
 
 
 def open_many(keys: Keys, sealed: Sequence[bytes]) -> list[str]:

@@ -129,7 +129,7 @@ class Exchange:
             piece = table.slice(start, end - start)
             persons = block.persons[start:end]
             if file.first:
-                wrong, found = self._first_version(file, piece)
+                wrong, found = self._first_version(file, piece, taken=errors.rows - file.rows - 2)
                 self._append(file, file.first, wrong, ragged, persons, errors)
                 self._truth.add_errors(found)
                 file.first.rejected += len(bad | set(found.rows.tolist()))
@@ -222,11 +222,17 @@ class Exchange:
             chance -= share
         return None
 
-    def _first_version(self, file: _File, table: Any) -> tuple[Any, ErrorRows]:
-        """Return rows as a system sent them before it was set right: sex as a word in part of the rows."""
+    def _first_version(self, file: _File, table: Any, *, taken: Ints) -> tuple[Any, ErrorRows]:
+        """Return rows as a system sent them before it was set right: sex as a word in part of the rows.
+
+        Rows `taken` by other errors stay as they are, and the one before: it may be what a row repeats.
+        """
         assert file.first
         random = stream(self._seed, "first versions", file.institution, file.dataset, file.rows)
-        rows = np.flatnonzero(random.random(table.num_rows) < CORRECTED_SHARE)
+        wrong = random.random(table.num_rows) < CORRECTED_SHARE
+        wrong[taken] = False
+        wrong[np.maximum(taken - 1, 0)] = False
+        rows = np.flatnonzero(wrong)
         codes = pc.take(one_array(table["sex"]), pa.array(rows)).to_pylist()
         words = [_WORDS.get(code, "不详") for code in codes]
         place = table.column_names.index("sex")

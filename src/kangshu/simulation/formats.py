@@ -121,10 +121,12 @@ def _write_workbook(table: Any, path: Path) -> None:
         sheet.write_string(0, number, name)
         column = one_array(table[name])
         if pa.types.is_timestamp(column.type):
-            column = as_text(column)
+            columns.append(as_text(column).to_pylist())
         elif pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
-        columns.append(column.to_pylist())
+            # by way of Python's decimals: Arrow's own cast is off in the last place
+            columns.append([None if value is None else float(value) for value in column.to_pylist()])
+        else:
+            columns.append(column.to_pylist())
     for number, row in enumerate(zip(*columns, strict=True), start=1):
         for place, value in enumerate(row):
             if isinstance(value, str):

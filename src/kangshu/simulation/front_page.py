@@ -37,7 +37,7 @@ from kangshu.simulation.visits import DAY, seat
 NONE = "-"
 REPEAT = "__"
 _PURPOSES = text(["按期化疗", "拆除内固定", "二期手术"])
-_ALLERGENS = text(["青霉素", "头孢菌素类", "磺胺类", "青霉素,头孢菌素类", "碘造影剂", "左氧氟沙星"])
+_ALLERGENS = text(["青霉素", "头孢菌素类", "磺胺类", "阿司匹林", "碘造影剂", "左氧氟沙星"])
 _PATHOLOGY = {"C22": "M81700/3", "C15": "M80700/3", "C53": "M80700/3", "C50": "M85000/3", "C73": "M82600/3"}
 _DIGITS = text([str(number) for number in range(10)])
 _OCCUPIED = np.array([11, 13, 17, 21, 24, 37])

@@ -262,8 +262,12 @@ def laboratory_blocks(
     month: int,
     orders: Orders,
     after: int,
+    numbered_from: int = 1,
 ) -> list[Block]:
-    """Return the blocks of lab_report and lab_result for `orders`, whose reports end before day `after`."""
+    """Return the blocks of lab_report and lab_result for `orders`, whose reports end before day `after`.
+
+    Reports of an institution are numbered from `numbered_from` on.
+    """
     random = stream(seed, "laboratory", month)
     lab = catalogue()
     count = len(orders.person)
@@ -271,11 +275,15 @@ def laboratory_blocks(
     reported = np.minimum(orders.collected + minutes * 60, after * DAY - 60)
     collected = np.minimum(orders.collected, reported - 300)
     days = reported // DAY
-    serial = np.arange(count) - np.searchsorted(orders.institution, orders.institution, side="left") + 1
+    serial = (
+        np.arange(count)
+        - np.searchsorted(orders.institution, orders.institution, side="left")
+        + numbered_from
+    )
     person = person_columns(
         population, region, institutions=orders.institution, persons=orders.person, days=days
     )
-    person["report_number"] = numbered("L", (date_digits(days), 8), (serial, 6), count=count)
+    person["report_number"] = numbered("L", (date_digits(days), 8), (serial, 7), count=count)
     person["visit_number"] = orders.visit_number
     person["reported_at"] = moment(reported)
     first = region.institutions.doctor_first[orders.institution]

@@ -6,7 +6,7 @@ sick newborns and deaths in hospital are placed first, other stays only where th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -99,9 +99,37 @@ def build_stays(*, population: Population, region: Region, clinic: Clinic, seed:
     )
     order = np.flatnonzero(inside)
     order = order[np.lexsort((all_.person[order], all_.discharged[order]))]
-    return _completed(
-        random, population, region, clinic, _Wish(*(getattr(all_, n)[order] for n in _WISH_FIELDS))
+    wish = _Wish(*(getattr(all_, name)[order] for name in _WISH_FIELDS))
+    return _completed(random, population, region, clinic, wish)
+
+
+def stays_of(
+    *,
+    random: Stream,
+    population: Population,
+    region: Region,
+    clinic: Clinic,
+    persons: Ints,
+    nth: Ints,
+    institution: int,
+) -> Stays:
+    """Return one ordinary stay in `institution` for each of `persons`, as if it were the `nth` there.
+
+    Stays of a person may overlap: this is for files by the million, not for lives.
+    """
+    age = np.maximum(population.start - population.birth_day[persons], 0) / YEAR
+    band = np.searchsorted(BAND_EDGES, age, side="right")
+    illness = clinic.draw_admission(random, band * 2 + population.sex[persons] - 1).astype(np.int64)
+    discharged = _discharge_times(
+        random, random.integers(population.start + 60, population.end, len(persons))
     )
+    stay = np.clip(clinic.stay[illness] * random.gamma(4.5, 1 / 4.5, len(persons)), 0.7, 58)
+    born = population.birth_day[persons].astype(np.int64) * DAY
+    admitted = np.maximum(discharged - (stay * DAY).astype(np.int64), born + DAY)
+    nobody = np.full(len(persons), -1)
+    lives = np.zeros(len(persons), dtype=bool)
+    wish = _Wish(persons, illness, admitted, discharged, nobody, lives, nobody)
+    return replace(_completed(random, population, region, clinic, wish, only=institution), nth=nth)
 
 
 _WISH_FIELDS = ("person", "illness", "admitted", "discharged", "rank", "died", "child")
@@ -274,10 +302,22 @@ def _without_overlap(wish: _Wish) -> Flags:
         keep[np.where(wish.rank[second] >= wish.rank[first], second, first)] = False
 
 
-def _completed(random: Stream, population: Population, region: Region, clinic: Clinic, wish: _Wish) -> Stays:
+def _completed(
+    random: Stream,
+    population: Population,
+    region: Region,
+    clinic: Clinic,
+    wish: _Wish,
+    *,
+    only: int | None = None,
+) -> Stays:
     person, illness = wish.person, wish.illness
     day = wish.admitted // DAY
-    institution = _hospital(random, population, region, clinic, person, day, illness)
+    institution = (
+        _hospital(random, population, region, clinic, person, day, illness)
+        if only is None
+        else np.full(len(person), only)
+    )
     department = department_at(population, region, clinic, person, day, institution, illness)
     moved = chances(random, np.where(wish.died, 0.35, 0.03))
     other = np.where(wish.died, clinic.departments.index("28"), clinic.departments.index("03.04"))

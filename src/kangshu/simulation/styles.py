@@ -23,7 +23,8 @@ class Style:
     """One vendor's way of exporting.
 
     `headings` is `zh`, `en` or `code` (the standard's field codes, English names where there are none);
-    `form` is `csv`, `xlsx` or `parquet`. `quoted` puts every text into quotes.
+    `page_codes` names the columns of front pages by code whatever the other data sets have. `form` is
+    `csv`, `xlsx` or `parquet`. `quoted` puts every text into quotes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Style:
     packed: bool = False
     chinese_names: bool = False
     line_breaks: bool = True
+    page_codes: bool = False
 
     @property
     def suffix(self) -> str:
@@ -54,7 +56,14 @@ class Style:
 STYLES = {
     style.name: style
     for style in (
-        Style(name="windows", headings="zh", encoding="utf-8-sig", quoted=True, chinese_names=True),
+        Style(
+            name="windows",
+            headings="zh",
+            encoding="utf-8-sig",
+            quoted=True,
+            chinese_names=True,
+            page_codes=True,
+        ),
         Style(name="plain", headings="en", line_breaks=False),
         Style(
             name="gb",
@@ -65,7 +74,7 @@ STYLES = {
             line_breaks=False,
         ),
         Style(name="codes", headings="code", quoted=True),
-        Style(name="pipe", headings="zh", delimiter="|", line_breaks=False),
+        Style(name="pipe", headings="zh", delimiter="|", line_breaks=False, page_codes=True),
         Style(name="tab", headings="en", delimiter="\t", line_end="\r\n", line_breaks=False),
         Style(name="packed", headings="zh", encoding="gb18030", quoted=True, packed=True, chinese_names=True),
         Style(name="parquet", headings="en", form="parquet"),
@@ -144,7 +153,7 @@ def months_per_file(kind: Kind, dataset: str, months: int) -> int:
 
 def heading_of(field: Field, style: Style, dataset: Dataset, repeat: int) -> str:
     """Return the heading of the `repeat`-th column of `field` (from 1)."""
-    codes = style.headings == "code" and any(one.code for one in dataset.fields)
+    codes = style.headings == "code" or (style.page_codes and dataset.name == "front_page")
     if codes and field.code:
         return field.code.replace("x01", f"x{repeat:02d}", 1) if field.repeat > 1 else field.code
     if style.headings == "zh":

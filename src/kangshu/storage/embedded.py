@@ -20,6 +20,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -123,6 +124,7 @@ def exists(home: Path) -> bool:
 def _bring_up(place: Path, settings: Mapping[str, str]) -> Path:
     """Make the cluster where there is none, start its server, return the socket's directory."""
     owner = _owner(place)
+    _end_orphans(place / "data")
     _make_place(place, owner)
     _make_cluster(place, owner, durable=settings.get("fsync", "on") == "on")
     sockets = _socket_directory(place, owner)
@@ -306,15 +308,44 @@ def _clear_leftovers(data: Path, sockets: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def _processes_on(data: Path) -> list[int]:
+def _end_orphans(data: Path) -> None:
+    """End a server whose home was deleted under it.
+
+    It works on files that nobody can reach any more, and when it notices, it removes the socket of the
+    server that has taken its place.
+    """
+    orphans = _processes_on(data, deleted=True)
+    for number in orphans:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    deadline = time.monotonic() + _LEFTOVER_SECONDS
+    while orphans and time.monotonic() < deadline:
+        time.sleep(0.05)
+        orphans = _processes_on(data, deleted=True)
+
+
+def _processes_on(data: Path, *, deleted: bool = False) -> list[int]:
+    """Return the living processes whose working directory is `data`, or was it until it was deleted."""
     found: list[int] = []
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data:
+            if (
+                process.status() != psutil.STATUS_ZOMBIE
+                and Path(process.cwd()) == data
+                and _is_in_deleted_folder(process.pid) == deleted
+            ):
                 found.append(process.pid)
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def _is_in_deleted_folder(number: int) -> bool:
+    """Tell whether a process works in a folder that is gone; psutil hides Linux's mark of it."""
+    try:
+        return os.readlink(f"/proc/{number}/cwd").endswith(" (deleted)")
+    except OSError:
+        return False
 
 
 def _socket_directory(place: Path, owner: _Owner) -> Path:

@@ -11,7 +11,8 @@ from kangshu import audit
 from kangshu.app.keeping import back_up, restore_home
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present
-from kangshu.app.program import Json, app, home_of, run
+from kangshu.app.program import Json, app, guard, home_of, run
+from kangshu.storage import embedded
 
 audit_app = typer.Typer(help="审计链 / the audit chain", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
@@ -45,6 +46,15 @@ def serve_command(
     from kangshu.app.serving import serve
 
     run(serve(home=home_of(context), host=host, port=port, workers=workers))
+
+
+@app.command("stop")
+def stop_command(context: typer.Context, as_json: Json = False) -> None:
+    """停止内置数据库 / end the home's embedded database in good order; the next command starts it again."""
+    home = home_of(context)
+    running = embedded.is_running(home)
+    guard(lambda: embedded.stop(home), as_json=as_json)
+    present({"home": str(home.resolve()), "was_running": running}, as_json=as_json)
 
 
 @audit_app.command("verify")

@@ -16,7 +16,6 @@ from kangshu.app.presenting import err, present
 from kangshu.app.program import Json, app, guard
 from kangshu.declarations import load_pack
 
-
 _FIRST_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - a day has no zone; typer gives one like it
 
 
@@ -26,9 +25,7 @@ def simulate_command(
     residents: Annotated[int, typer.Option(min=100, help="居民数 / residents")] = 20_000,
     months: Annotated[int, typer.Option(min=1, max=36, help="月数 / months")] = 12,
     seed: Annotated[int, typer.Option(help="随机种子 / seed")] = 20260101,
-    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="起始日期 / first day")] = datetime(
-        2026, 1, 1
-    ),
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="起始日期 / first day")] = _FIRST_DAY,
     as_json: Json = False,
 ) -> None:
     """模拟区域 / write the simulated region's files and truth (all persons are synthetic)."""

@@ -40,7 +40,7 @@ CREATE TABLE identity_review (
     person     bigint NOT NULL REFERENCES identity_person (id),
     other      bigint NOT NULL REFERENCES identity_person (id),
     kind       smallint NOT NULL CHECK (kind BETWEEN 1 AND 4),
-    reason     smallint NOT NULL CHECK (reason IN (1, 2)),
+    reason     text NOT NULL CHECK (reason IN ('contradiction', 'possible-duplicate')),
     digest     bytea NOT NULL,
     issuer     text,
     origin     bigint,

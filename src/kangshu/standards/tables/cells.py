@@ -21,8 +21,8 @@ _EXACT_NUMBERS = 1e15  # a spreadsheet keeps 15 digits
 _BUILT_IN_DATES = frozenset({14, 15, 16, 17, 27, 28, 29, 30, 31, 36, *range(50, 59)})
 _BUILT_IN_TIMES = frozenset({18, 19, 20, 21, 32, 33, 34, 35, 45, 46, 47})
 _BUILT_IN_MOMENTS = frozenset({22})
-# Literal text, colours and conditions say nothing about dates; elapsed time ([h], [mm]) does.
-_LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
+# Literal text, exponents, colours and conditions say nothing about dates; elapsed time ([h], [mm]) does.
+_LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|E[+-]|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DAY_SIGNS = re.compile(r"[yde]", re.IGNORECASE)
 _TIME_SIGNS = re.compile(r"[hs]|AM/PM|上午/下午", re.IGNORECASE)
 _GENERAL = re.compile(r"general|[gG]/通用格式", re.IGNORECASE)

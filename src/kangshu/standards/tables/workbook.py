@@ -8,18 +8,17 @@ where that is too much; it serves as the yardstick in the tests.
 from __future__ import annotations
 
 import posixpath
-import re
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from typing import Protocol
 from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
 
 from kangshu.standards.tables.archives import Archive
-from kangshu.standards.tables.batching import BLANKS, Batcher, Rows, text_schema
-from kangshu.standards.tables.cells import Shows, meaning_of_format, number_text
+from kangshu.standards.tables.batching import Batcher, Rows, text_schema
+from kangshu.standards.tables.cells import Shows, meaning_of_format
 from kangshu.standards.tables.errors import (
     EmptyFileError,
     EntityBombError,
@@ -38,23 +37,26 @@ from kangshu.standards.tables.model import (
     Limits,
     RaggedRow,
     RowFault,
-    RowFaultKind,
     TableFormat,
     TableKind,
+)
+from kangshu.standards.tables.sheets import (
+    MOST_DEPTH,
+    CellReader,
+    SheetRow,
+    sheet_handlers,
+    unescaped,
+    whole_number,
 )
 from kangshu.standards.tables.sources import Source, amount
 
 _CHUNK = 256 * KIB
-_MOST_DEPTH = 64
 _MOST_TOKEN = 8 * MIB  # one tag with its attributes
 _MOST_SHEETS = 32  # each may unpack to the grace of the limits
 _MOST_RELATIONS = 10_000
 _MOST_FORMATS = 100_000
 _MOST_STRINGS = 8_000_000
-_LAST_COLUMN = 16_384
-_LAST_ROW = 1_048_576
 _ROWS_AT_A_TIME = 2048
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _OFFICE_DOCUMENT = "/officeDocument"
 _OTHER_OFFICE = ("word/", "ppt/", "visio/")
 
@@ -88,7 +90,7 @@ class WorkbookTable:
             if row.number <= self._heading_row:
                 continue
             gathered.add(row)
-            if len(gathered.numbers) >= _ROWS_AT_A_TIME or gathered.size >= self._limits.batch_bytes // 4:
+            if gathered.rows_met >= _ROWS_AT_A_TIME or gathered.size >= self._limits.batch_bytes // 4:
                 yield from batcher.add(gathered.rows())
                 gathered = _Gathered(width=len(self.headings))
         yield from batcher.add(gathered.rows())
@@ -113,29 +115,20 @@ class WorkbookTable:
         return single
 
 
-@dataclass(slots=True)
-class _Row:
-    """A row of a sheet as it is read; `width` is one more than the last position with a value."""
-
-    number: int
-    cells: list[str | None] = field(default_factory=list[str | None])
-    width: int = 0
-    size: int = 0
-    fault: RowFault | None = None
-
-
 class _Gathered:
     """Rows on their way to columns."""
 
     def __init__(self, *, width: int) -> None:
         self._width = width
         self._table: list[list[str | None]] = []
-        self.numbers = array("q")
+        self._numbers = array("q")
+        self.rows_met = 0
         self.size = 0
         self._ragged: list[RaggedRow] = []
         self._faults: list[RowFault] = []
 
-    def add(self, row: _Row) -> None:
+    def add(self, row: SheetRow) -> None:
+        self.rows_met += 1
         if row.width > self._width:
             self._ragged.append(RaggedRow(row=row.number, expected=self._width, actual=row.width))
         elif row.fault:
@@ -143,7 +136,7 @@ class _Gathered:
         elif row.width:
             missing = self._width - len(row.cells)
             self._table.append(row.cells + [None] * missing if missing > 0 else row.cells[: self._width])
-            self.numbers.append(row.number)
+            self._numbers.append(row.number)
             self.size += row.size
 
     def rows(self) -> Rows:
@@ -152,7 +145,7 @@ class _Gathered:
             record=pa.record_batch(
                 [pa.array(column, pa.string()) for column in columns], schema=text_schema(self._width)
             ),
-            numbers=np.array(self.numbers, np.int64),
+            numbers=np.array(self._numbers, np.int64),
             ragged=self._ragged,
             faults=self._faults,
         )
@@ -179,12 +172,13 @@ class _Workbook:
         self._strings_part = related.by_kind.get("/sharedStrings")
         self._strings: list[str | None] | None = None
 
-    def rows(self, part: str) -> Iterator[_Row]:
+    def rows(self, part: str) -> Iterator[SheetRow]:
         """Yield the rows of the sheet in `part`, those without cells too if they are written down."""
-        reader = _SheetReader(self._shared(), self._meanings, from_1904=self._from_1904, limits=self._limits)
-        for _ in self._parsing(part, reader):
-            yield from reader.taken()
-        yield from reader.taken()
+        cells = CellReader(self._shared(), self._meanings, from_1904=self._from_1904, limits=self._limits)
+        handlers = sheet_handlers(cells, limits=self._limits)
+        for _ in self._parsing(part, handlers):
+            yield from handlers.taken()
+        yield from handlers.taken()
 
     def _shared(self) -> list[str | None]:
         """Return the shared strings, which are read when the first sheet is."""
@@ -205,27 +199,53 @@ class _Workbook:
         for _ in self._parsing(part, reader):
             pass
 
-    def _parsing(self, part: str, reader: _Reader) -> Iterator[None]:
+    def _parsing(self, part: str, reader: _Handlers) -> Iterator[None]:
         """Parse a part of the package, pausing after each chunk."""
         if part not in self._archive.names():
             raise FileCutOffError(say["cut_off"])
         yield from _parse(self._archive.member(part, most_bytes=self._limits.scratch_bytes), reader)
 
 
-class _Reader:
-    """What is told about the elements of a part; names come without prefix."""
+class _Handlers(Protocol):
+    """What expat calls while it reads a part."""
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    @property
+    def start(self) -> Callable[[str, dict[str, str]], None]: ...
+
+    @property
+    def end(self) -> Callable[[str], None]: ...
+
+    @property
+    def text(self) -> Callable[[str], None]: ...
+
+
+class _Reader:
+    """Handlers for the small parts; `begin` and `finish` get names without prefix."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def start(self, name: str, attributes: dict[str, str], /) -> None:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise EntityBombError(say["deep_xml"])
+        self.begin(name.rpartition(":")[2], attributes)
+
+    def end(self, name: str, /) -> None:
+        self._depth -= 1
+        self.finish(name.rpartition(":")[2])
+
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
 
-    def end(self, name: str) -> None:
+    def finish(self, name: str) -> None:
         """An element ends."""
 
-    def text(self, data: str) -> None:
+    def text(self, data: str, /) -> None:
         """Some text, perhaps a part of it."""
 
 
-def _parse(source: Source, reader: _Reader) -> Iterator[None]:
+def _parse(source: Source, reader: _Handlers) -> Iterator[None]:
     """Feed an XML part to `reader`, pausing after each chunk.
 
     Raises:
@@ -235,28 +255,10 @@ def _parse(source: Source, reader: _Reader) -> Iterator[None]:
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.buffer_size = 64 * KIB
-    depth = 0
-    local: dict[str, str] = {}
-
-    def on_start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MOST_DEPTH:
-            raise EntityBombError(say["deep_xml"])
-        reader.start(local.get(name) or _without_prefix(name, local), attributes)
-
-    def on_end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        reader.end(local.get(name) or _without_prefix(name, local))
-
-    def on_doctype(*_: object) -> None:
-        raise EntityBombError(say["entities"])
-
-    parser.StartElementHandler = on_start
-    parser.EndElementHandler = on_end
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
-    parser.StartDoctypeDeclHandler = on_doctype
+    parser.StartDoctypeDeclHandler = _refuse_doctype
     fed = 0
     for chunk in source.chunks(size=_CHUNK):
         _feed(parser, chunk, last=False)
@@ -265,6 +267,10 @@ def _parse(source: Source, reader: _Reader) -> Iterator[None]:
             raise EntityBombError(say["deep_xml"])
         yield
     _feed(parser, b"", last=True)
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise EntityBombError(say["entities"])
 
 
 def _feed(parser: expat.XMLParserType, chunk: bytes, *, last: bool) -> None:
@@ -276,22 +282,16 @@ def _feed(parser: expat.XMLParserType, chunk: bytes, *, last: bool) -> None:
     raise FileCutOffError(say["cut_off"])
 
 
-def _without_prefix(name: str, known: dict[str, str]) -> str:
-    local = name.rpartition(":")[2]
-    if len(known) < 1000:
-        known[name] = local
-    return local
-
-
 class _SheetList(_Reader):
     """The sheets of `workbook.xml`, and from which day it counts."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.visible: list[str] = []
         self.hidden: list[str] = []
         self.from_1904 = False
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
         if name == "workbookPr":
             self.from_1904 = attributes.get("date1904", "0") in ("1", "true")
         elif name == "sheet" and len(self.visible) + len(self.hidden) < _MOST_SHEETS:
@@ -306,11 +306,12 @@ class _Relations(_Reader):
     """A `.rels` part: which part an identity, and which a kind of relation, leads to."""
 
     def __init__(self, *, base: str) -> None:
+        super().__init__()
         self._base = base
         self.targets: dict[str, str] = {}
         self.by_kind: dict[str, str] = {}
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
         if name != "Relationship" or attributes.get("TargetMode") == "External":
             return
         target = attributes.get("Target", "").replace("\\", "/")
@@ -324,19 +325,20 @@ class _Formats(_Reader):
     """`styles.xml`: what the style of a cell makes of a number."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._codes: dict[int, str] = {}
         self._styles: list[int] = []
         self._in_cell_styles = False
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
         if name == "numFmt" and len(self._codes) < _MOST_FORMATS:
-            self._codes[_whole(attributes.get("numFmtId"), 0)] = attributes.get("formatCode", "")[:1000]
+            self._codes[whole_number(attributes.get("numFmtId"), 0)] = attributes.get("formatCode", "")[:1000]
         elif name == "cellXfs":
             self._in_cell_styles = True
         elif name == "xf" and self._in_cell_styles and len(self._styles) < _MOST_FORMATS:
-            self._styles.append(_whole(attributes.get("numFmtId"), 0))
+            self._styles.append(whole_number(attributes.get("numFmtId"), 0))
 
-    def end(self, name: str) -> None:
+    def finish(self, name: str) -> None:
         if name == "cellXfs":
             self._in_cell_styles = False
 
@@ -350,210 +352,48 @@ class _Formats(_Reader):
 
 
 class _SharedStrings(_Reader):
-    """`sharedStrings.xml`; a string that is too long for a cell is kept as `None`."""
+    """`sharedStrings.xml`; a string that is too long for a cell is kept as `None`.
+
+    A string is plain, or in runs (`r`); phonetic hints (`rPh`) are no part of it.
+    """
 
     def __init__(self, *, limits: Limits) -> None:
+        super().__init__()
         self._limits = limits
-        self._held = 0
-        self._text = _Text(limits=limits)
+        self._held = self._length = 0
+        self._parts: list[str] = []
+        self._wanted = self._phonetic = False
         self.strings: list[str | None] = []
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "si":
-            self._text.clear()
-        else:
-            self._text.start(name)
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "t":
+            self._wanted = not self._phonetic
+        elif name == "si":
+            self._parts = []
+            self._length = 0
+        elif name == "rPh":
+            self._phonetic = True
 
-    def end(self, name: str) -> None:
-        if name != "si":
-            self._text.end(name)
-            return
-        text = self._text.value()
+    def finish(self, name: str) -> None:
+        if name == "t":
+            self._wanted = False
+        elif name == "si":
+            self._keep()
+        elif name == "rPh":
+            self._phonetic = False
+
+    def text(self, data: str, /) -> None:
+        if self._wanted and self._length <= self._limits.field_bytes:
+            self._parts.append(data)
+            self._length += len(data)
+
+    def _keep(self) -> None:
+        text = unescaped("".join(self._parts)) if self._length <= self._limits.field_bytes else None
         self._held += len(text or "")
         if self._held > self._limits.shared_text_bytes or len(self.strings) >= _MOST_STRINGS:
             limit = amount(self._limits.shared_text_bytes)
             raise FileTooLargeError(say("shared_text_too_large", limit=limit))
         self.strings.append(text)
-
-    def text(self, data: str) -> None:
-        self._text.add(data)
-
-
-class _Text:
-    """The text of one string: plain, or in runs, without phonetic hints."""
-
-    def __init__(self, *, limits: Limits) -> None:
-        self._most = limits.field_bytes
-        self.clear()
-
-    def clear(self) -> None:
-        self._parts: list[str] = []
-        self._length = 0
-        self._wanted = False
-        self._phonetic = False
-
-    def start(self, name: str) -> None:
-        if name == "rPh":
-            self._phonetic = True
-        elif name in ("t", "v"):
-            self._wanted = not self._phonetic
-
-    def end(self, name: str) -> None:
-        if name == "rPh":
-            self._phonetic = False
-        elif name in ("t", "v"):
-            self._wanted = False
-
-    def add(self, data: str) -> None:
-        if self._wanted and self._length <= self._most:
-            self._parts.append(data)
-            self._length += len(data)
-
-    def value(self) -> str | None:
-        """Return the text, or `None` if it is too long."""
-        if self._length > self._most:
-            return None
-        text = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
-        return _ESCAPED.sub(_unescaped, text) if "_x" in text else text
-
-
-class _SheetReader(_Reader):
-    """The rows of a sheet."""
-
-    def __init__(
-        self, strings: list[str | None], meanings: list[Shows], *, from_1904: bool, limits: Limits
-    ) -> None:
-        self._strings = strings
-        self._meanings = meanings
-        self._from_1904 = from_1904
-        self._limits = limits
-        self._positions: dict[str, int] = {}
-        self._in_data = False
-        self._row = _Row(0)
-        self._column = -1
-        self._attributes: dict[str, str] = {}
-        self._text = _Text(limits=limits)
-        self._has_formula = self._has_value = False
-        self._done: list[_Row] = []
-
-    def taken(self) -> list[_Row]:
-        """Return the rows that are complete and were not returned before."""
-        done, self._done = self._done, []
-        return done
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._in_data:
-            self._in_data = name == "sheetData"
-        elif name == "c":
-            self._start_cell(attributes)
-        elif name == "row":
-            self._start_row(attributes)
-        elif name == "f":
-            self._has_formula = True
-        else:
-            self._has_value = self._has_value or name in ("v", "is")
-            self._text.start(name)
-
-    def end(self, name: str) -> None:
-        if not self._in_data:
-            return
-        if name == "c":
-            self._end_cell()
-        elif name == "row":
-            self._done.append(self._row)
-        elif name == "sheetData":
-            self._in_data = False
-        else:
-            self._text.end(name)
-
-    def text(self, data: str) -> None:
-        self._text.add(data)
-
-    def _start_row(self, attributes: dict[str, str]) -> None:
-        number = _whole(attributes.get("r"), self._row.number + 1)
-        if not self._row.number < number <= _LAST_ROW:
-            raise NotATableError(say("not_a_table", what="XLSX"), place=f"row {self._row.number + 1}")
-        self._row = _Row(number)
-        self._column = -1
-
-    def _start_cell(self, attributes: dict[str, str]) -> None:
-        self._attributes = attributes
-        reference = attributes.get("r")
-        self._column = self._position(reference) if reference else self._column + 1
-        if not 0 <= self._column < _LAST_COLUMN:
-            raise NotATableError(say("not_a_table", what="XLSX"), place=f"row {self._row.number}")
-        self._text.clear()
-        self._has_formula = self._has_value = False
-
-    def _position(self, reference: str) -> int:
-        """Return the position of a column: 0 for A, 26 for AA; -1 if it is none."""
-        letters = reference.rstrip("0123456789")
-        position = self._positions.get(letters)
-        if position is None:
-            position = 0
-            for letter in letters[:4].upper():
-                position = position * 26 + (ord(letter) - 64 if "A" <= letter <= "Z" else 1 << 20)
-            position -= 1
-            if len(self._positions) < _LAST_COLUMN:
-                self._positions[letters] = position
-        return position
-
-    def _end_cell(self) -> None:
-        row, column = self._row, self._column
-        value = self._value()
-        if value is None:
-            return
-        value = value.strip(BLANKS)
-        if not value:
-            return
-        cells = row.cells
-        if column >= len(cells):
-            cells.extend([None] * (column - len(cells)))
-            cells.append(value)
-        else:
-            cells[column] = value
-        row.width = max(row.width, column + 1)
-        row.size += len(value)
-        if row.size > self._limits.row_bytes:
-            self._fault(RowFaultKind.ROW_TOO_LONG)
-
-    def _value(self) -> str | None:
-        """Return the canonical text of the cell that ends, or `None` if it has none."""
-        kind = self._attributes.get("t", "n")
-        if not self._has_value:
-            if self._has_formula:
-                self._fault(RowFaultKind.NO_VALUE)
-            return None
-        text = self._text.value()
-        if kind == "s" and text is not None:
-            text = self._shared(text)
-        if text is None:
-            self._fault(RowFaultKind.FIELD_TOO_LONG)
-            return None
-        if kind == "n":
-            return self._number(text)
-        if kind == "b":
-            return {"1": "true", "0": "false"}.get(text.strip(), text)
-        if kind == "e":
-            self._fault(RowFaultKind.CELL_ERROR)
-        return text.replace("T", " ") if kind == "d" else text
-
-    def _shared(self, text: str) -> str | None:
-        index = _whole(text.strip(), -1)
-        if not 0 <= index < len(self._strings):
-            raise FileCutOffError(say["cut_off"], place=f"row {self._row.number}")
-        return self._strings[index]
-
-    def _number(self, text: str) -> str:
-        style = _whole(self._attributes.get("s"), 0)
-        shows = self._meanings[style] if style < len(self._meanings) else Shows.NUMBER
-        found = number_text(text.strip(), shows=shows, from_1904=self._from_1904)
-        return text if found is None else found
-
-    def _fault(self, kind: RowFaultKind) -> None:
-        row = self._row
-        row.fault = row.fault or RowFault(row=row.number, kind=kind, column=self._column)
-        row.width = max(row.width, self._column + 1)
 
 
 def _workbook_part(archive: Archive, read: Callable[[str, _Reader], None]) -> str:
@@ -580,14 +420,3 @@ def _workbook_part(archive: Archive, read: Callable[[str, _Reader], None]) -> st
 def _relations_of(part: str) -> str:
     folder, name = posixpath.split(part)
     return posixpath.join(folder, "_rels", f"{name}.rels")
-
-
-def _whole(text: str | None, default: int) -> int:
-    """Return the whole number that `text` writes, else `default`."""
-    return int(text) if text and len(text) <= 9 and text.isascii() and text.isdecimal() else default
-
-
-def _unescaped(found: re.Match[str]) -> str:
-    """Return the character of `_x000D_`; halves of a pair stay as they are written."""
-    code = int(found[1], 16)
-    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)
