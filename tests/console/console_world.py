@@ -159,9 +159,9 @@ def visit_rows(people: Iterable[Resident], *, institution: str, day: date) -> li
     """Return outpatient visits."""
     kinds = (
         ("I10.x00", "原发性高血压"),
-        ("E11.9", "2型糖尿病"),
-        ("J06.9", "急性上呼吸道感染"),
-        ("K29.5", "慢性胃炎"),
+        ("E11.900", "2型糖尿病"),
+        ("J06.900", "急性上呼吸道感染"),
+        ("K29.500", "慢性胃炎"),
     )
     return [
         {

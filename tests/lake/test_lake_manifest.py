@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import duckdb
 import pytest
 from lake_samples import SOME_PERIOD, VISIT, Lake, Row, another, declared, make_rows, write_segment
 
@@ -17,6 +18,7 @@ from kangshu.lake import (
     FileCommittedError,
     FileNotLiveError,
     FileState,
+    LakeFullError,
     commit_file,
     count_rows,
     list_files,
@@ -219,3 +221,20 @@ def test_sql_on_the_lake_reads_nothing_outside_of_it(lake, tmp_path):
 
     with lake.engine.connection() as duck, pytest.raises(Exception, match=r"(?i)permission|disabled"):
         duck.execute(f"SELECT * FROM read_csv('{secret}')")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        duckdb.IOException("Could not write file: No space left on device"),
+        duckdb.OutOfMemoryException("failed to offload data block: raise 'max_temp_directory_size'"),
+    ],
+)
+def test_a_query_that_fills_the_disk_is_a_clear_error(lake, fault):
+    with pytest.raises(LakeFullError), lake.engine.connection():
+        raise fault
+
+
+def test_other_faults_of_a_query_pass_unchanged(lake):
+    with pytest.raises(duckdb.OutOfMemoryException), lake.engine.connection():
+        raise duckdb.OutOfMemoryException("failed to pin block")

@@ -51,7 +51,7 @@ def segment_of(home: Path, number: int, persons: list[int | None], *, presorted:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     files=st.lists(st.tuples(_persons, st.booleans()), min_size=1, max_size=7),
     bucket_rows=st.integers(min_value=1, max_value=40),

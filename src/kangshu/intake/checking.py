@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kangshu.declarations import Dataset, Pack, Rule, Severity, functions_sql
-from kangshu.intake.columns import Mask, Rows, build_lists, check_column, one_array
+from kangshu.intake.columns import Mask, Rows, build_lists, check_column, one_array, positions_of
 from kangshu.intake.compiling import CheckPlan, RuleQueries, RuleQuery, compile_rules
 from kangshu.standards.tables import Batch, RowFault
 
@@ -183,7 +183,7 @@ def _ask_persons(
     chosen = pa.array(first)
     asked = {name: columns[name].take(chosen) for name in question.names if name in columns}
     for rule, hits in question.broken(question.ask(asked, chosen)):
-        yield rule, np.flatnonzero(np.isin(codes, hits))
+        yield rule, positions_of(codes, hits, different)
 
 
 class _Feed:

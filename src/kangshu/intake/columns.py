@@ -160,6 +160,13 @@ def is_valid(array: pa.Array) -> Mask:
     return array.is_valid().to_numpy(zero_copy_only=False)
 
 
+def positions_of(codes: npt.NDArray[np.int32], chosen: Sequence[int] | Rows, count: int) -> Rows:
+    """Return where `codes`, which are below `count` (or `count` itself for none), are one of `chosen`."""
+    wanted = np.zeros(count + 1, bool)
+    wanted[chosen] = True
+    return np.flatnonzero(wanted[codes])
+
+
 # Texts
 
 
@@ -227,7 +234,8 @@ def _read_by_text(plan: ColumnPlan, array: pa.Array) -> tuple[pa.Array, list[Fau
     encoded = array.dictionary_encode()
     values, faulty = _judge_all(plan, encoded.dictionary.to_pylist())
     typed = pa.array([_as_python(plan, value) for value in values], plan.kind).take(encoded.indices)
-    return typed, _spread(faulty, encoded.indices.fill_null(-1).to_numpy(), rows=None)
+    codes = encoded.indices.fill_null(len(values)).to_numpy()
+    return typed, _spread(faulty, codes, count=len(values), rows=None)
 
 
 def _read_rest(plan: ColumnPlan, array: pa.Array, rows: Rows, numbers: Numbers, sure: Mask) -> list[Fault]:
@@ -238,7 +246,7 @@ def _read_rest(plan: ColumnPlan, array: pa.Array, rows: Rows, numbers: Numbers, 
     held = np.array([0 if value is None else _as_number(value) for value in values], np.int64)
     numbers[rows] = held[codes]
     sure[rows] = np.array([value is not None for value in values])[codes]
-    return _spread(faulty, codes, rows=rows)
+    return _spread(faulty, codes, count=len(values), rows=rows)
 
 
 def _judge_all(
@@ -257,11 +265,12 @@ def _judge_all(
 
 
 def _spread(
-    faulty: Mapping[CheckKind, list[int]], codes: npt.NDArray[np.int32], *, rows: Rows | None
+    faulty: Mapping[CheckKind, list[int]], codes: npt.NDArray[np.int32], *, count: int, rows: Rows | None
 ) -> list[Fault]:
+    """Return the faults of the cells whose texts, of which there are `count`, are faulty."""
     faults: list[Fault] = []
-    for kind, positions in faulty.items():
-        hits = np.flatnonzero(np.isin(codes, positions))
+    for kind, chosen in faulty.items():
+        hits = positions_of(codes, chosen, count)
         faults.append(Fault(kind=kind, rows=hits if rows is None else rows[hits]))
     return faults
 
@@ -389,6 +398,7 @@ _MOMENTS = (
     _Form("YYYYMMDD hh:mm:ss"),
     *_DATES,
 )
+_LONGEST_FORM = max(len(form.text) for form in _MOMENTS)
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199  # what is read all at once
 _MONTHS = np.arange(f"{_FIRST_YEAR}-01", f"{_LAST_YEAR + 1}-02", dtype="datetime64[M]")
 _MONTH_FIRSTS = _MONTHS.astype("datetime64[D]").astype(np.int64)  # days since 1970
@@ -400,23 +410,20 @@ def _read_moments(array: pa.Array, forms: Sequence[_Form]) -> tuple[Numbers, Mas
     seconds, sure = np.zeros(len(array), np.int64), np.zeros(len(array), bool)
     lengths = _byte_lengths(array)
     if array.null_count:
-        lengths = np.where(is_valid(array), lengths, -1)
-    present = set(np.unique(lengths).tolist())
+        lengths = np.where(is_valid(array), lengths, 0)
+    cells = np.bincount(np.minimum(lengths, _LONGEST_FORM + 1), minlength=_LONGEST_FORM + 1)
     for form in forms:
-        if (length := len(form.text)) in present:
-            rows = slice(None) if len(present) == 1 else np.flatnonzero(lengths == length)
+        if count := cells[length := len(form.text)]:
+            rows = slice(None) if count == len(array) else np.flatnonzero(lengths == length)
             seconds[rows], sure[rows] = _read_form(_grid(array, rows, length), form)
     return seconds, sure
 
 
 def _grid(array: pa.Array, rows: slice | Rows, length: int) -> npt.NDArray[np.uint8]:
     """Return the cells at `rows`, all of `length` bytes, as one row for each place in the text."""
-    starts, data = _starts(array), _bytes(array)
-    if isinstance(rows, slice):
-        grid = data[starts[0] : starts[-1]].reshape(len(array), length)
-    else:
-        grid = data[starts[rows][:, None] + np.arange(length)]
-    return np.ascontiguousarray(grid.T)
+    chosen = array if isinstance(rows, slice) else array.take(pa.array(rows))
+    starts = _starts(chosen)
+    return np.ascontiguousarray(_bytes(chosen)[starts[0] : starts[-1]].reshape(len(chosen), length).T)
 
 
 def _read_form(grid: npt.NDArray[np.uint8], form: _Form) -> tuple[Numbers, Mask]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-_LABEL = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
+_LABEL = re.compile(r"([1-9]\d{3})(?:-(\d{2})(?:-(\d{2}))?)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -33,8 +33,8 @@ class Period:
         if ".." in label:
             first, last = label.split("..", 1)
             return cls(start=cls.parse(first).start, end=cls.parse(last).end)
-        found = _LABEL.match(label)
-        if not found:
+        found = _LABEL.fullmatch(label)
+        if not found or found[1] == "9999":  # its last day has no day after it
             raise ValueError("a period is written as 2026, 2026-03, 2026-03-05 or 2026-01..2026-03")
         year, month, day = int(found[1]), found[2], found[3]
         if day:

@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 import duckdb
 
 from kangshu.declarations import Dataset
+from kangshu.lake.errors import naming_disk_faults
 from kangshu.lake.filters import FilterCache
 from kangshu.lake.folder import lake_folder, temp_folder
 from kangshu.lake.model import Segment
@@ -45,13 +46,18 @@ class Engine:
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a DuckDB connection for one thread; temporary tables end with it."""
+        """Lend a DuckDB connection for one thread; temporary tables end with it.
+
+        Raises:
+            LakeFullError: a sort or join spilled to the lake's folder and its disk is full.
+        """
         with self._guard:
             if self._database is None:
                 self._database = self._open()
             connection = self._database.cursor()
         try:
-            yield connection
+            with naming_disk_faults("temp"):
+                yield connection
         finally:
             connection.close()
 

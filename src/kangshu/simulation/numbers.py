@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from kangshu.simulation.columns import Column, digits, from_bytes, group_ranks, numbered, pc
+from kangshu.simulation.columns import (
+    Column,
+    blanked,
+    chosen,
+    digits,
+    from_bytes,
+    group_ranks,
+    numbered,
+    picked,
+    text,
+)
 from kangshu.simulation.streams import Ints, mixed
 
 _WEIGHTS = np.array((7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2))
@@ -61,23 +71,18 @@ def phone_numbers(numbers: Ints) -> Column:
 
 
 def other_documents(*, kinds: Ints, persons: Ints) -> tuple[Column, Column]:
-    """Return type and number of documents: kind 2 passport, 3 permit of Hong Kong or Macau, 4 of Taiwan."""
-    import pyarrow as pa
+    """Return type and number of documents: kind 2 passport, 3 permit of Hong Kong or Macau, 4 of Taiwan.
 
+    The numbers lie where the issuers have not come to: permits 99 followed by six digits.
+    """
     count = len(kinds)
-    spread = mixed(persons, 71).astype(np.int64) % 90_000_000 + 10_000_000
-    passport = numbered("EX", (spread % 10_000_000, 7), count=count)
-    home_return = pc.if_else(
-        pa.array(spread % 3 == 0),
-        numbered("M", (spread, 8), count=count),
-        numbered("H", (spread, 8), count=count),
-    )
-    taiwan = numbered((spread, 8), count=count)
-    none = pa.nulls(count, pa.string())
-    number = pc.if_else(
-        pa.array(kinds == 2),
-        passport,
-        pc.if_else(pa.array(kinds == 3), home_return, pc.if_else(pa.array(kinds == 4), taiwan, none)),
-    )
-    code = pa.array(["", "", "03", "06", "07"]).take(pa.array(np.asarray(kinds, dtype=np.int32)))
-    return pc.if_else(pa.array(kinds >= 2), code, none), number
+    # 618,033 has no divisor in common with 10^6: the map is one to one
+    serial = (np.asarray(persons, dtype=np.int64) * 618_033 + 271_828) % 1_000_000
+    passport = numbered("XX9", (serial, 6), count=count)
+    hong_kong = numbered("H99", (serial, 6), count=count)
+    macau = numbered("M99", (serial, 6), count=count)
+    taiwan = numbered("99", (serial, 6), count=count)
+    home_return = chosen(np.asarray(persons) % 3 == 0, macau, hong_kong)
+    number = chosen(kinds == 2, passport, chosen(kinds == 3, home_return, taiwan))
+    codes = picked(text(["", "", "03", "06", "07"]), kinds)
+    return blanked(codes, kinds < 2), blanked(number, kinds < 2)

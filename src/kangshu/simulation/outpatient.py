@@ -21,7 +21,7 @@ from kangshu.simulation.columns import (
 from kangshu.simulation.numbers import date_digits
 from kangshu.simulation.population import Population
 from kangshu.simulation.region import Kind, Region
-from kangshu.simulation.streams import Ints
+from kangshu.simulation.streams import Ints, mixed
 from kangshu.simulation.visits import Visits
 
 _MINUTE = 60
@@ -41,6 +41,7 @@ def visit_blocks(population: Population, region: Region, clinic: Clinic, visits:
     person = person_columns(
         population, region, institutions=visits.institution, persons=visits.person, days=visits.day
     )
+    person["institution_name"] = _reporting_names(population, region, visits)
     person["visit_number"] = visit_numbers(visits, "O")
     person["department_code"] = picked(text(clinic.departments), visits.department)
     person["doctor_name"] = picked(region.doctor_names, visits.doctor)
@@ -52,6 +53,15 @@ def visit_blocks(population: Population, region: Region, clinic: Clinic, visits:
         _prescription_block(clinic, visits, person),
         _charge_block(clinic, visits, person, lines),
     ]
+
+
+def _reporting_names(population: Population, region: Region, visits: Visits) -> Column:
+    """Return who treated: a village clinic reports under its township hospital's code, but its own name."""
+    kinds = region.institutions.kinds[visits.institution]
+    village = mixed(visits.person, 83).astype(np.int64) % 5
+    clinic = region.clinics[population.town_at(visits.person, visits.day), village % region.clinics.shape[1]]
+    there = (kinds == Kind.TOWNSHIP) & (village < 2) & (clinic >= 0)
+    return picked(region.institution_names, np.where(there, clinic, visits.institution))
 
 
 def _block(dataset: str, columns: dict[str, Column], visits: Visits, rows: Ints | None = None) -> Block:

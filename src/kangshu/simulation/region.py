@@ -21,6 +21,7 @@ from kangshu.simulation.names import staff_names
 from kangshu.simulation.streams import Floats, Ints, spread, stream
 
 PROVINCE_CODE = "99"
+_CLINICS = 2  # village clinics of a town
 
 
 class Kind(IntEnum):
@@ -123,6 +124,7 @@ class Region:
     maternal: Ints  # by county
     tertiary: Ints  # by city
     cdc: Ints  # by city
+    clinics: Ints  # by town: two village clinics, -1 in streets
     centre: int
 
     @property
@@ -178,6 +180,7 @@ def build_region(*, residents: int, seed: int) -> Region:
         maternal=numbers.by_county(Kind.MATERNAL),
         tertiary=numbers.by_city(Kind.TERTIARY),
         cdc=numbers.by_city(Kind.CDC),
+        clinics=numbers.clinics(),
         centre=0,
     )
 
@@ -306,7 +309,7 @@ def _clinics(town_name: list[str], town_county: Ints, urban: np.ndarray) -> list
     for town, county in enumerate(town_county):
         if urban[town]:
             continue
-        for number in range(2):
+        for number in range(_CLINICS):
             village = villages[(town * 577 + number * 311 + 5) % len(villages)]
             name = f"{town_name[town]}{village}村卫生室"
             entries.append(_Entry(Kind.CLINIC, name, f"{village}村卫生室", int(county), town))
@@ -388,6 +391,13 @@ class _Serving:
         serving = np.empty(self.town_count, dtype=np.int64)
         serving[self.towns[numbers]] = numbers
         return serving
+
+    def clinics(self) -> Ints:
+        """Return the two village clinics of each town, -1 where it has none."""
+        clinics = np.full((self.town_count, _CLINICS), -1, dtype=np.int64)
+        numbers = np.flatnonzero(self.kinds == Kind.CLINIC)
+        clinics[self.towns[numbers[::_CLINICS]]] = numbers.reshape(-1, _CLINICS)
+        return clinics
 
     def by_county(self, kind: Kind) -> Ints:
         """Return the institution of `kind` for each county: its own, else that of the county before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -59,14 +60,20 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
             err.print(f"模拟 {residents:,} 名居民 {months} 个月 / simulating …")
         run_simulation(region, residents, months, _SEED, start=start, quiet=quiet)
         marker.touch()
+    taken = marker.with_name(f"{marker.name}-taken-in.json")
     async with open_platform(home) as platform:
-        figures = await take_in_files(
-            platform,
-            find_files([region / "submissions"]),
-            quiet=quiet,
-            received_by="demo",
-            arrival_of=lambda path: arrival_of(path, now=now, start=start),
-        )
+        if taken.exists():
+            figures = json.loads(taken.read_text())
+        else:
+            figures = await take_in_files(
+                platform,
+                find_files([region / "submissions"]),
+                quiet=quiet,
+                received_by="demo",
+                arrival_of=lambda path: arrival_of(path, now=now, start=start),
+            )
+            kept = ("files", "files_rejected", "duplicate", "rejected")
+            taken.write_text(json.dumps({name: figures[name] for name in kept}))
         people: list[DemoPerson] = await make_accounts(platform)
         totals = await _totals(platform)
     return {

@@ -56,6 +56,8 @@ _LOOKS = 60
 _LOOKS_SHOWN = 12
 _SAME_LOOK = timedelta(minutes=30)
 _WORDS = ("number", "name", "birth_date", "institution", "local_number")
+_CONDITIONS = ("number", "name", "birth_date", "local_number")
+"""Those that the page names; an institution only says whose a local number is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +182,7 @@ async def show_search(visit: Visit) -> Response:
     return visit.page(
         "persons.html",
         refusal=refusal,
-        searched=[visit.say(f"persons.{name}") for name in _WORDS if words.get(name)],
+        searched=[visit.say(f"persons.{name}") for name in _CONDITIONS if words.get(name)],
         found=[_found_row(visit, person) for person in found[:_FOUND_MOST]],
         more=len(found) > _FOUND_MOST,
         most=_FOUND_MOST,

@@ -70,7 +70,7 @@ class Limits:
     columns: int = 1024
     rows: int = 200_000_000
     row_bytes: int = 2 * MIB
-    """One row of CSV; also the block in which CSV is read."""
+    """One row; also the block in which CSV is read, so that the heading has to fit in it (1 KiB at least)."""
     field_bytes: int = MIB
     """One cell, in UTF-8; a longer one is a `RowFault`."""
     faults: int = 1_000_000

@@ -110,7 +110,7 @@ class SheetHandlers:
     taken: Callable[[], list[SheetRow]]
 
 
-def sheet_handlers(reader: CellReader, *, limits: Limits) -> SheetHandlers:  # noqa: C901, PLR0915
+def sheet_handlers(reader: CellReader, *, limits: Limits) -> SheetHandlers:
     """Return the handlers for the XML of one sheet.
 
     They are closures over a few variables, not methods: a sheet has five events for each cell, and this

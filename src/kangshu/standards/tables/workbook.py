@@ -54,8 +54,9 @@ _CHUNK = 256 * KIB
 _MOST_TOKEN = 8 * MIB  # one tag with its attributes
 _MOST_SHEETS = 32  # each may unpack to the grace of the limits
 _MOST_RELATIONS = 10_000
-_MOST_FORMATS = 100_000
-_MOST_STRINGS = 8_000_000
+_MOST_FORMATS = 5_000  # Excel allows a few hundred, of 255 characters each
+_MOST_STYLES = 100_000
+_MOST_STRINGS = 4_000_000
 _ROWS_AT_A_TIME = 2048
 _OFFICE_DOCUMENT = "/officeDocument"
 _OTHER_OFFICE = ("word/", "ppt/", "visio/")
@@ -332,10 +333,10 @@ class _Formats(_Reader):
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         if name == "numFmt" and len(self._codes) < _MOST_FORMATS:
-            self._codes[whole_number(attributes.get("numFmtId"), 0)] = attributes.get("formatCode", "")[:1000]
+            self._codes[whole_number(attributes.get("numFmtId"), 0)] = attributes.get("formatCode", "")[:255]
         elif name == "cellXfs":
             self._in_cell_styles = True
-        elif name == "xf" and self._in_cell_styles and len(self._styles) < _MOST_FORMATS:
+        elif name == "xf" and self._in_cell_styles and len(self._styles) < _MOST_STYLES:
             self._styles.append(whole_number(attributes.get("numFmtId"), 0))
 
     def finish(self, name: str) -> None:
