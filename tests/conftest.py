@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -26,10 +27,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import hypothesis
 import pytest
 
 from kangshu.storage import embedded, migrations
 from kangshu.storage.database import Database
+
+# Durations are no test's business here, and a red run must be red again: the same examples every time.
+hypothesis.settings.register_profile(
+    "kangshu",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+# `HYPOTHESIS_PROFILE=search` looks further, with other examples in every run.
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kangshu"))
 
 _T = TypeVar("_T")
 

@@ -25,7 +25,15 @@ from kangshu.simulation.columns import (
     picked,
     text,
 )
-from kangshu.simulation.households import MAN, NEVER, YEAR, Households, build_households
+from kangshu.simulation.households import (
+    FIRST_CHILD,
+    MAN,
+    NEVER,
+    SECOND_CHILD,
+    YEAR,
+    Households,
+    build_households,
+)
 from kangshu.simulation.names import (
     DOT,
     dotted_names,
@@ -288,7 +296,7 @@ class _People:
         self.spouse = np.r_[self.spouse, np.full(count, -1)]
         self.twin_of = np.r_[self.twin_of, twin_of]
         self.married = np.r_[self.married, np.zeros(count, dtype=bool)]
-        self.slot = np.r_[self.slot, np.full(count, 2)]
+        self.slot = np.r_[self.slot, np.full(count, FIRST_CHILD)]
         self.document = np.r_[self.document, np.zeros(count, dtype=np.int8)]
         self.gestation = np.r_[self.gestation, weeks.astype(np.int64)]
         self.born_weight = np.r_[self.born_weight, (np.clip(grams, 620, 5200) // 10 * 10).astype(np.int64)]
@@ -448,10 +456,11 @@ class _People:
     def _surnames(self, random: Stream, count: int) -> Ints:
         surname = draw_surnames(random, count).astype(np.int64)
         # fathers come first: a man takes his father's, then children take the man's
-        for who in (self.slot == MAN, (self.slot == 2) | (self.slot == 3)):
+        child = (self.slot == FIRST_CHILD) | (self.slot == SECOND_CHILD)
+        for who in (self.slot == MAN, child):
             takes = who & (self.father >= 0)
             surname[takes] = surname[self.father[takes]]
-        only_mother = (self.father < 0) & (self.mother >= 0)
+        only_mother = child & (self.father < 0) & (self.mother >= 0)
         surname[only_mother] = surname[self.mother[only_mother]]
         return surname
 

@@ -1,0 +1,42 @@
+"""The benchmarks of the platform, each in a home of its own that is gone afterwards.
+
+A benchmark makes its input, runs what a centre runs, and tells the figure with its conditions. `--size`
+gives the same at another size, so that the growth is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
+from kangshu.app.benchmarks.model import Benchmark, Measurement
+from kangshu.kernel.texts import Text
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    one.name: one
+    for one in (
+        Benchmark(
+            name="front-page-intake",
+            about=Text(
+                zh="一份病案首页文件（135 个字段、全部规则）从磁盘上的字节到提交，居民已归并",
+                en="one file of discharge front pages (135 fields, all rules) from its bytes to the commit, "
+                "persons linked",
+            ),
+            size=100_000,
+            counted="rows",
+            run=front_page_intake,
+        ),
+        Benchmark(
+            name="lab-intake",
+            about=Text(
+                zh="一份检验结果文件（20 个字段）从磁盘上的字节到提交，居民已归并",
+                en="one file of laboratory results (20 fields) from its bytes to the commit, persons linked",
+            ),
+            size=1_000_000,
+            counted="rows",
+            run=lab_intake,
+        ),
+    )
+}
+
+__all__ = ["BENCHMARKS", "Benchmark", "Measurement"]
