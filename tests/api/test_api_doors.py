@@ -102,7 +102,7 @@ def test_staff_get_a_token_by_password(site_run):
     ("fields", "error"),
     [
         ({"grant_type": "implicit"}, "unsupported_grant_type"),
-        ({}, "unsupported_grant_type"),
+        ({"scope": "datasets.write"}, "unsupported_grant_type"),
         (
             {"grant_type": "client_credentials", "client_id": "kc-none", "client_secret": "x"},
             "invalid_client",

@@ -7,15 +7,20 @@ import csv
 import io
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+import psutil
 import pytest
 from app_world import CLINIC, OTHER_CLINIC, Answer, World, csv_bytes, open_world, row
 from typer.testing import CliRunner
@@ -23,7 +28,7 @@ from typer.testing import CliRunner
 from kangshu.app.cli import app
 from kangshu.app.platform import Platform
 from kangshu.app.serving import background, build_app
-from kangshu.intake import FileState, rejects_path
+from kangshu.intake import FileState, describe_file, rejects_path, take_in
 from kangshu.storage import jobs
 
 pytestmark = pytest.mark.database
@@ -529,6 +534,35 @@ def test_work_that_is_cut_off_by_a_stop_is_done_after_the_next_start(doors: Door
     assert (receipt["state"], receipt["accepted"], receipt["reason"]) == ("committed", 20, None)
 
 
+def test_work_that_is_cut_off_at_any_moment_leaves_nothing_and_harms_no_other_file(doors: Doors):
+    world, services = doors.world, doors.world.platform.intake
+    content = csv_bytes([row(number, site="任意") for number in range(4000)])
+    before = world.traces()
+
+    async def cut_off(moment: float) -> None:
+        path = world.home.parent / "cut_2025-01.csv"
+        path.write_bytes(content)
+        now = world.platform.clock.now()
+        arrival = describe_file(path=path, now=now, received_by="test", institution=CLINIC)
+        work = asyncio.create_task(take_in(services, arrival))
+        await asyncio.sleep(moment)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    async def scenario() -> None:
+        for step in range(12):
+            await cut_off(0.02 * step)
+
+    world.run(scenario)
+    between = world.traces()
+    taken = world.send(content, name="cut_2025-01.csv")
+
+    if between.rows == before.rows:  # else the last of them was done in time
+        assert replace(between, institutions=before.institutions) == before
+    assert taken.state in (FileState.COMMITTED, FileState.DUPLICATE)
+    assert world.traces().rows["immunization"] == before.rows.get("immunization", 0) + 4000
+
+
 def test_a_worker_that_falls_over_is_set_up_again(doors: Doors, monkeypatch: pytest.MonkeyPatch):
     falls = iter([RuntimeError("no reason that anybody foresaw")])
     run = jobs.Worker.run
@@ -563,14 +597,70 @@ def test_a_start_clears_what_dead_processes_left_and_nothing_else(doors: Doors):
         os.utime(path, (long_ago, long_ago))
 
     async def scenario(_http: httpx.AsyncClient):
-        return None
+        await settled(lambda: not any(path.exists() for path in dead))
 
     doors.run(scenario)
 
-    assert not [path for path in dead if path.exists()]
     assert all(path.exists() for path in (*fresh, listed))
     for path in fresh:
         path.unlink()
+
+
+# --- the program itself -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def program(home: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """Serve in two processes of our own; give the first one and the port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = psutil.Popen(
+        [
+            sys.executable,
+            "-m",
+            "kangshu",
+            "--home",
+            str(home),
+            "serve",
+            "--workers",
+            "2",
+            "--port",
+            str(port),
+        ],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process, port
+    finally:
+        for one in (*process.children(recursive=True), process) if process.is_running() else ():
+            one.kill()
+        process.communicate()
+
+
+def until_it_serves(process: psutil.Process, port: int) -> list[psutil.Process]:
+    """Wait until the probe answers and the second process is there; return the processes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=5)
+            others = [one for one in process.children() if "kangshu.app.sibling" in one.cmdline()]
+            if answer.status_code == 200 and others:
+                return [process, *others]
+        time.sleep(0.2)
+    raise AssertionError("it never served")
+
+
+@pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda way: way.name)
+def test_when_the_program_ends_none_of_its_processes_stays(doors: Doors, way: signal.Signals):
+    with program(doors.world.home) as (process, port):
+        processes = until_it_serves(process, port)
+
+        process.send_signal(way)
+        _, alive = psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+
+        assert alive == []
+        assert process.returncode == (-signal.SIGKILL if way is signal.SIGKILL else 0)
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 # --- whoever keeps it running -------------------------------------------------------------------------------

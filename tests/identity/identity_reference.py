@@ -127,8 +127,9 @@ class Region:
         def overused(text: str) -> bool:
             if text.startswith("4:"):
                 return False
-            sharing = sum(text in claims[other].identifiers for other in waiting)
-            return sharing + len(self.holdings.get(text, [])) > self.holders_most
+            sharing = [claims[other] for other in waiting if text in claims[other].identifiers]
+            people = {(claim.known_name, claim.birth) for claim in sharing}
+            return len(people) + len(self.holdings.get(text, [])) > self.holders_most
 
         kept = [text for text in claims[row].identifiers if not overused(text)]
         return kept or claims[row].demographic

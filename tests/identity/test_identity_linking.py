@@ -263,6 +263,19 @@ def test_a_number_that_a_program_fills_in_for_everybody_names_nobody(region_run,
 
 
 @pytest.mark.database
+def test_a_patient_who_comes_every_other_day_under_new_numbers_is_still_one_person(region_run):
+    visits = [replace(MOTHER, local=f"visit {day}") for day in range(150)]
+
+    async def story(region):
+        linked = await region.link(*visits)
+        assert (linked.created, linked.reviews) == (1, 0)
+        assert len(set(linked.persons.tolist())) == 1
+        assert (await region.person(int(linked.persons[0]))).resident_number == MOTHER.resident
+
+    region_run(story)
+
+
+@pytest.mark.database
 def test_the_same_claim_twice_in_a_call_is_one_person(region_run):
     async def story(region):
         linked = await region.link(MOTHER, MOTHER, replace(MOTHER, name=" 测试芳 "))

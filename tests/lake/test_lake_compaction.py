@@ -64,10 +64,16 @@ def test_eight_small_runs_become_one():
     assert plan_merge([run_of(number, 1000 + number) for number in range(8)]) == list(range(8))
 
 
-def test_four_runs_of_a_higher_tier_become_one_and_smaller_ones_come_along():
-    runs = [run_of(number, 2 * BASE) for number in range(4)] + [run_of(9, 10), run_of(10, 50 * BASE)]
+def test_two_runs_of_a_higher_tier_become_one_and_smaller_ones_come_along():
+    runs = [run_of(1, 2 * BASE), run_of(2, 3 * BASE), run_of(3, 10), run_of(4, 50 * BASE)]
 
-    assert sorted(plan_merge(runs)) == [0, 1, 2, 3, 9]
+    assert sorted(plan_merge(runs)) == [1, 2, 3]
+
+
+def test_a_merge_takes_the_next_run_along_when_the_result_would_meet_it():
+    runs = [run_of(1, BASE), run_of(2, BASE), run_of(3, 2 * BASE), run_of(4, 7 * BASE), run_of(5, 16 * BASE)]
+
+    assert sorted(plan_merge(runs)) == [1, 2, 3, 4]
 
 
 def test_a_large_unsorted_file_is_sorted_without_waiting():
@@ -108,8 +114,7 @@ def test_however_files_arrive_the_number_of_runs_stays_logarithmic(sizes: list[i
             merged = sum(run.rows for run in runs if run.id in chosen)
             runs = [run for run in runs if run.id not in chosen] + [run_of(1000 + len(chosen), merged)]
 
-    tiers = 1 + max(0, int(np.ceil(np.log(max(sum(sizes) / BASE, 1)) / np.log(4))))
-    assert len(runs) <= 7 + 3 * tiers
+    assert len(runs) <= 7 + (sum(sizes) // BASE).bit_length()
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,6 +41,7 @@ from kangshu.intake import (
 from kangshu.kernel.periods import Period
 from kangshu.kernel.texts import Language
 from kangshu.security.principals import Permission, Principal
+from kangshu.storage.errors import StorageFullError
 
 _NAME_MOST = 200
 _OPEN = frozenset({FileState.RECEIVED, FileState.WORKING, FileState.FAILED})
@@ -203,6 +205,11 @@ async def _receive(request: Request, services: Services) -> Path:
     except ClientDisconnect:
         path.unlink(missing_ok=True)
         raise BodyRefusedError(say["body_cut_off"]) from None
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(say["disk_full"]) from error
+        raise
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -41,6 +43,10 @@ log = structlog.get_logger(__name__)
 _SEAL_SECONDS = 1.0
 _CLEAR_SECONDS = 300.0
 _FALLEN_SECONDS = 5.0
+_SWEEP_SECONDS = 6 * 3600.0
+_PARENT_SECONDS = 1.0
+_FAREWELL_SECONDS = 20  # what requests under way are given at a stop
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def serve(
@@ -65,7 +71,7 @@ async def serve(
     async with open_platform(home) as platform:
         siblings = [await _start_sibling(home, listener) for _ in range(1, workers)]
         try:
-            server = uvicorn.Server(_config(build_app(platform, demo_people=demo_people)))
+            server = _Server(_config(build_app(platform, demo_people=demo_people)))
             async with background(platform):
                 if ready:
                     ready.set()
@@ -77,12 +83,46 @@ async def serve(
                 await sibling.wait()
 
 
-async def serve_only(*, home: Path, descriptor: int) -> None:
-    """Serve on an inherited socket, without background work: what the further processes do."""
+async def serve_only(*, home: Path, descriptor: int, parent: int) -> None:
+    """Serve on an inherited socket, without background work, as long as the first process lives."""
     set_up_logs()
     listener = socket.socket(fileno=descriptor)
     async with open_platform(home) as platform:
-        await uvicorn.Server(_config(build_app(platform))).serve(sockets=[listener])
+        server = _Server(_config(build_app(platform)))
+        watching = asyncio.create_task(_end_with(parent, server))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            watching.cancel()
+
+
+async def _end_with(parent: int, server: uvicorn.Server) -> None:
+    """Stop when the first process is gone: killed, it could not say so, and the port would stay taken."""
+    while os.getppid() == parent:
+        await asyncio.sleep(_PARENT_SECONDS)
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A server that returns when it is told to stop.
+
+    Uvicorn's own would raise the signal once more and end the process there and then: before jobs
+    are handed back and the further processes are stopped.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
 
 
 def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> Starlette:
@@ -159,6 +199,7 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         _keep_going(stop, "announcements", lambda: dispatcher.run(stop)),
         _repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform)),
         _repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform)),
+        _repeat(stop, _SWEEP_SECONDS, "sweep", lambda: sweep(platform)),
     ]
     if folder := platform.settings.watch_folder:
         lanes.append(_keep_going(stop, "watch", lambda: watch(platform, Path(folder))))
@@ -173,11 +214,10 @@ async def background(platform: Platform) -> AsyncIterator[None]:
 
 
 async def _settle_after_start(platform: Platform) -> None:
-    """Queue again what waits since the last stop, and remove what a crash left."""
+    """Queue again what waits since the last stop."""
     for file_id in await recover(platform.intake):
         async with platform.database.transaction() as connection:
             await queue_file(connection, file_id)
-    await sweep(platform)
 
 
 async def _keep_going(stop: asyncio.Event, what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -215,7 +255,13 @@ def _config(app: Starlette) -> uvicorn.Config:
     # Addresses of persons' pages hold no personal value, but who asked for them is the audit's business:
     # no access log.
     return uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, proxy_headers=True, timeout_keep_alive=30
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_FAREWELL_SECONDS,
     )
 
 
@@ -237,9 +283,8 @@ async def _start_sibling(home: Path, listener: socket.socket) -> asyncio.subproc
     import sys
 
     descriptor = listener.fileno()
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kangshu.app.sibling", str(home), str(descriptor), pass_fds=(descriptor,)
-    )
+    words = ("-m", "kangshu.app.sibling", str(home), str(descriptor), str(os.getpid()))
+    return await asyncio.create_subprocess_exec(sys.executable, *words, pass_fds=(descriptor,))
 
 
 __all__ = ["background", "build_app", "serve", "serve_only"]

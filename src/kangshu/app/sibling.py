@@ -1,4 +1,4 @@
-"""A further serving process: `python -m kangshu.app.sibling HOME DESCRIPTOR`."""
+"""A further serving process: `python -m kangshu.app.sibling HOME DESCRIPTOR PARENT`."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ from pathlib import Path
 from kangshu.app.serving import serve_only
 
 if __name__ == "__main__":
-    asyncio.run(serve_only(home=Path(sys.argv[1]), descriptor=int(sys.argv[2])))
+    _, home, descriptor, parent = sys.argv
+    asyncio.run(serve_only(home=Path(home), descriptor=int(descriptor), parent=int(parent)))

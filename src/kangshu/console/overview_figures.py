@@ -34,10 +34,14 @@ _KEPT_MOST = 200  # arbitrary: more reaches than this are seldom looked at withi
 
 @dataclass(frozen=True, kw_only=True)
 class DivisionFigures:
-    """What arrived this month from the institutions of one division."""
+    """What arrived this month from the institutions of one division.
 
-    code: str
-    name: str
+    `code` and `name` are None for the institutions that lie in none of the divisions shown (a provincial
+    hospital, a place that nobody has listed): the figures add up to the region's.
+    """
+
+    code: str | None
+    name: str | None
     institutions: int
     reporting: int
     rows: int
@@ -120,11 +124,7 @@ async def _count(visit: Visit, connection: Connection, *, today: date) -> Figure
         rejected_month=sum(day.rejected for day in this_month),
         persons=await count_persons(connection) if visit.staff.region_wide else None,
         days=_every_day(days, today=today),
-        divisions=tuple(
-            figures
-            for division in divisions
-            if (figures := _division_figures(division, institutions, by_code)).institutions
-        ),
+        divisions=_by_division(divisions, institutions, by_code),
         datasets=tuple(await list_dataset_counts(connection, institutions=codes)),
         silent=_silent(institutions, by_code),
     )
@@ -151,15 +151,34 @@ async def _divisions(visit: Visit, connection: Connection) -> list[Division]:
     return last
 
 
-def _division_figures(
-    division: Division, institutions: Sequence[Institution], senders: dict[str, SenderCount]
+def _by_division(
+    divisions: Sequence[Division], institutions: Sequence[Institution], senders: dict[str, SenderCount]
+) -> tuple[DivisionFigures, ...]:
+    """Return the figures of each division that has institutions, and of those that lie in none."""
+    rest = list(institutions)
+    found: list[DivisionFigures] = []
+    for division in divisions:
+        inside = [one for one in rest if _lies_in(one.division_code, division.prefix)]
+        rest = [one for one in rest if not _lies_in(one.division_code, division.prefix)]
+        if inside:
+            found.append(_figures_of(inside, senders, code=division.code, name=division.name))
+    if rest:
+        found.append(_figures_of(rest, senders, code=None, name=None))
+    return tuple(found)
+
+
+def _figures_of(
+    institutions: Sequence[Institution],
+    senders: dict[str, SenderCount],
+    *,
+    code: str | None,
+    name: str | None,
 ) -> DivisionFigures:
-    inside = [one for one in institutions if _lies_in(one.division_code, division.prefix)]
-    counts = [senders[one.code] for one in inside if one.code in senders]
+    counts = [senders[one.code] for one in institutions if one.code in senders]
     return DivisionFigures(
-        code=division.code,
-        name=division.name,
-        institutions=len(inside),
+        code=code,
+        name=name,
+        institutions=len(institutions),
         reporting=sum(count.files > 0 for count in counts),
         rows=sum(count.rows for count in counts),
         accepted=sum(count.accepted for count in counts),
@@ -177,7 +196,10 @@ def _lies_in(code: str | None, prefix: str) -> bool:
 def _silent(
     institutions: Sequence[Institution], senders: dict[str, SenderCount]
 ) -> tuple[SilentInstitution, ...]:
-    """Return who sent nothing this month, those that used to send first, the latest of them on top."""
+    """Return who sent nothing this month, those that used to send first, the latest of them on top.
+
+    An information centre sends lists, not cases: it is not missed.
+    """
     silent = [
         SilentInstitution(
             code=one.code,
@@ -185,7 +207,7 @@ def _silent(
             last_arrival=senders[one.code].last_arrival if one.code in senders else None,
         )
         for one in institutions
-        if one.code not in senders or senders[one.code].files == 0
+        if not one.is_centre and (one.code not in senders or senders[one.code].files == 0)
     ]
     return tuple(
         sorted(silent, key=lambda one: (one.last_arrival is None, -_seconds(one.last_arrival), one.code))

@@ -60,6 +60,7 @@ def _environment(language: Language, *, zone: tzinfo, region: Text) -> Environme
         weekday=partial(formats.weekday, language=language),
         iso=_iso,
         own=lambda text: text.in_(language),
+        period=_period,
         mask_name=formats.mask_name,
         mask_number=formats.mask_number,
         mask_phone=formats.mask_phone,
@@ -69,6 +70,10 @@ def _environment(language: Language, *, zone: tzinfo, region: Text) -> Environme
 
 def _moment(value: datetime | date, form: str = "minute", *, zone: tzinfo) -> str:
     return formats.moment(value, form, zone=zone)
+
+
+def _period(label: str) -> str:
+    return label.replace("..", " – ")
 
 
 def _iso(value: datetime | date) -> str:

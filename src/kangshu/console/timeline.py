@@ -6,15 +6,15 @@ knows a data set by name: what to show first is told by the roles of the declare
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from kangshu.console import formats
-from kangshu.declarations import Dataset, Field, Pack, Privacy, Role
+from kangshu.declarations import Dataset, Field, FieldType, Pack, Privacy, Role
 from kangshu.kernel.texts import Language
 from kangshu.lake import PersonRow
 
@@ -25,9 +25,11 @@ _FLAG, _UNIT, _LOW, _HIGH = "flag", "unit", "reference_low", "reference_high"
 _USUAL_FLAG = "N"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownField:
-    """One filled field of a row: its title, its value in words, and its code where it has one."""
+class ShownField(NamedTuple):
+    """One filled field of a row: its title, its value in words, and its code where it has one.
+
+    A tuple, for a page has thousands of them.
+    """
 
     title: str
     value: str
@@ -80,7 +82,8 @@ class Reader:
 
 def timeline(rows: Sequence[PersonRow], *, reader: Reader) -> tuple[TimelineDay, ...]:
     """Return `rows` (newest first) grouped by day; within a day, each data set of an institution together."""
-    sheets = {name: _Sheet(dataset, reader) for name, dataset in reader.pack.datasets.items()}
+    declared = reader.pack.datasets
+    sheets = {name: _Sheet(declared[name], reader) for name in {row.dataset for row in rows} & set(declared)}
     return tuple(
         TimelineDay(day=day, age=_age_on(day, reader), batches=_batches(list(members), sheets, reader))
         for day, members in groupby(rows, key=lambda row: row.at.date() if row.at else None)
@@ -114,14 +117,12 @@ class _Sheet:
 
     def __init__(self, dataset: Dataset, reader: Reader) -> None:
         self.title = dataset.title.in_(reader.language)
-        self._reader = reader
-        self._fields = {field.name: field for field in dataset.fields}
-        self._item = dataset.with_role(Role.ITEM) or _naming_field(dataset)
-        self._result = dataset.with_role(Role.RESULT)
-        self._meanings = {
-            field.name: {code: text.in_(reader.language) for code, text in table.titles().items()}
-            for field in dataset.fields
-            if field.value_set and (table := reader.pack.codes.get(field.value_set))
+        item = dataset.with_role(Role.ITEM) or _naming_field(dataset)
+        result = dataset.with_role(Role.RESULT)
+        self._item = item.name if item else None
+        self._result = result.name if result else None
+        self._columns = {
+            field.name: (field.title.in_(reader.language), _writer(field, reader)) for field in dataset.fields
         }
 
     def entry(self, values: Mapping[str, Any], *, clock: str) -> Entry:
@@ -143,52 +144,55 @@ class _Sheet:
 
     def _note(self, values: Mapping[str, Any], flag: str | None) -> str:
         """Return the flag in words and the reference range, as far as the row has them."""
-        parts: list[str] = []
-        if flag and flag != _USUAL_FLAG:
-            parts.append(self._meanings.get(_FLAG, {}).get(flag, flag))
+        parts = [self._text_of(_FLAG, values)] if flag and flag != _USUAL_FLAG else []
         low, high = values.get(_LOW), values.get(_HIGH)
         if low is not None or high is not None:
             parts.append(f"({_plain_text(low)}–{_plain_text(high)})")
         return " ".join(parts)
 
-    def _text_of(self, field: Field | None, values: Mapping[str, Any]) -> str:
-        if field is None or values.get(field.name) is None:
+    def _text_of(self, name: str | None, values: Mapping[str, Any]) -> str:
+        if name is None or values.get(name) is None or name not in self._columns:
             return ""
-        return self._words(field, values[field.name])[0]
+        return self._columns[name][1](values[name])[0]
 
-    def _shown(self, values: Mapping[str, Any]) -> Iterable[ShownField]:
+    def _shown(self, values: Mapping[str, Any]) -> Iterator[ShownField]:
+        columns = self._columns
         for name, value in values.items():
-            if value is None or value == [] or value == "":
+            if value is None or value == "":
                 continue
-            field = self._fields.get(name)
-            if field is None:
+            if name not in columns:
                 yield _plain(name, value)
                 continue
-            text, code = self._words(field, value)
+            title, write = columns[name]
+            text, code = write(value)
             if text:
-                title = field.title.in_(self._reader.language)
-                yield ShownField(title=title, value=text, code=code, wide=len(text) > _WIDE_FROM)
+                yield ShownField(title, text, code, len(text) > _WIDE_FROM)
 
-    def _words(self, field: Field, value: Any) -> tuple[str, str]:
-        """Return the value in words, masked if it names somebody, and the code that stands for it."""
-        if isinstance(value, list):
-            texts = [self._words(field, one)[0] for one in value if one is not None]
-            return " · ".join(texts), ""
-        if not self._reader.revealed:
-            if field.role is Role.BIRTH_DATE and isinstance(value, date):
-                return formats.mask_birth(value), ""
-            if field.privacy is Privacy.DIRECT:
-                return _masked(field, _plain_text(value)), ""
-        meanings = self._meanings.get(field.name)
-        if meanings and value in meanings:
-            return meanings[value], str(value)
-        text = self._plain_value(value)
-        return (f"{text} {field.unit}" if field.unit else text), ""
 
-    def _plain_value(self, value: Any) -> str:
-        if isinstance(value, bool):
-            return self._reader.yes if value else self._reader.no
-        return _plain_text(value)
+def _writer(field: Field, reader: Reader) -> Callable[[Any], tuple[str, str]]:
+    """Return how values of `field` are put in words: the words, and the code they stand for."""
+    write = _single_writer(field, reader)
+    if field.repeat == 1:
+        return write
+    return lambda values: (" · ".join(write(one)[0] for one in values if one is not None), "")
+
+
+def _single_writer(field: Field, reader: Reader) -> Callable[[Any], tuple[str, str]]:
+    if not reader.revealed:
+        if field.role is Role.BIRTH_DATE:
+            return lambda value: (formats.mask_birth(value) if isinstance(value, date) else "—", "")
+        if field.privacy is Privacy.DIRECT:
+            mask = _mask_of(field)
+            return lambda value: (mask(_plain_text(value)), "")
+    table = reader.pack.codes.get(field.value_set) if field.value_set else None
+    if table is not None:
+        meanings = {code: text.in_(reader.language) for code, text in table.titles().items()}
+        return lambda code: (meanings[code], str(code)) if code in meanings else (_plain_text(code), "")
+    if field.type is FieldType.BOOLEAN:
+        return lambda value: (reader.yes if value else reader.no, "")
+    if field.unit:
+        return lambda value: (f"{_plain_text(value)} {field.unit}", "")
+    return lambda value: (value if type(value) is str else _plain_text(value), "")
 
 
 def _naming_field(dataset: Dataset) -> Field | None:
@@ -205,14 +209,15 @@ def _naming_field(dataset: Dataset) -> Field | None:
     )
 
 
-def _masked(field: Field, text: str) -> str:
+def _mask_of(field: Field) -> Callable[[str], str]:
+    """Return the mask that fits what the field holds."""
     if field.role is Role.PHONE:
-        return formats.mask_phone(text)
+        return formats.mask_phone
     if field.role is Role.NAME or field.name.endswith("_name"):
-        return formats.mask_name(text)
-    if field.role is Role.ADDRESS or not text.isascii():
-        return formats.mask_text(text)
-    return formats.mask_number(text)
+        return formats.mask_name
+    if field.role is Role.ADDRESS:
+        return formats.mask_text
+    return lambda text: formats.mask_number(text) if text.isascii() else formats.mask_text(text)
 
 
 def _plain(name: str, value: Any) -> ShownField:

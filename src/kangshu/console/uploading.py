@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from kangshu.console.errors import UploadRefusedError, say
+from kangshu.storage.errors import StorageFullError
 
 _FIELD_LIMIT_BYTES = 4 << 10
 _FIELDS_MOST = 20
@@ -57,6 +59,7 @@ async def receive_upload(
 
     Raises:
         UploadRefusedError: it is no form with one file, the file is empty, or larger than `limit_bytes`.
+        StorageFullError: the disk is full.
         ClientDisconnect: the sender went away.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -73,6 +76,11 @@ async def receive_upload(
                 await asyncio.to_thread(form.write, chunk)
             form.finish()
             await asyncio.to_thread(_flush, target)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(say["upload.disk_full"]) from error
+        raise
     except BaseException:
         path.unlink(missing_ok=True)
         raise

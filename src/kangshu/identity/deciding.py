@@ -82,16 +82,22 @@ def settle(
     return person, hopeful
 
 
-def overused(identifiers: Identifiers, holders: Holders, *, limit: int) -> Flags:
-    """Return which slots hold an identifier that says nothing: more than `limit` holders and claims have it.
+def overused(claims: Evidence, identifiers: Identifiers, holders: Holders, *, limit: int) -> Flags:
+    """Return which slots hold an identifier that says nothing, as too many different people have it.
 
-    Such are numbers that a program fills in where none is known. Beyond the limit they would also make
-    everybody be compared with everybody. Who has a demographic identifier agrees by name, so it stays.
+    Such are numbers that a program fills in where none is known. Beyond `limit` holders and pairs of name
+    and birth date they would also make everybody be compared with everybody. Who has a demographic
+    identifier agrees by name, so it stays.
     """
     size = len(identifiers.digests)
-    numbers = identifiers.slot[identifiers.kind != int(IdentifierKind.DEMOGRAPHIC)]
-    claims = np.bincount(numbers, minlength=size)
-    return (claims > 0) & (claims + np.bincount(holders.slot, minlength=size) > limit)
+    told = identifiers.take(identifiers.kind != int(IdentifierKind.DEMOGRAPHIC))
+    held = np.bincount(holders.slot, minlength=size)
+    crowded = np.bincount(told.slot, minlength=size) + held > limit
+    entries = np.flatnonzero(crowded[told.slot])
+    rows = told.claim[entries]
+    facts = np.stack([told.slot[entries], claims.name[rows], claims.birth[rows]], axis=1)
+    people = np.bincount(np.unique(facts, axis=0)[:, 0], minlength=size)
+    return (people > 0) & (people + held > limit)
 
 
 def decide(claims: Evidence, identifiers: Identifiers, holders: Holders, persons: Persons) -> Decisions:

@@ -54,10 +54,10 @@ from kangshu.security.keys import Keys
 from kangshu.security.sealing import NONCE_BYTES, digest_many, seal_column
 from kangshu.storage.database import Connection
 
-# Arbitrary: a person holds a handful, a number that a program fills in is held by thousands.
+# Arbitrary: a number disputed among people is held by a handful, one that a program fills in by thousands.
 HOLDERS_MOST = 100
-# About 200 bytes each.
-_CACHE_CLAIMS = 200_000
+# About 400 bytes each.
+_CACHE_CLAIMS = 100_000
 _NOT_CACHED = -2
 # Each round waits for whoever was first, so a second one is rare and a third nearly never seen.
 _ROUNDS = 10
@@ -199,7 +199,7 @@ class Linker:
             known.look_up(opened.identifiers),
             asyncio.to_thread(opened.with_names, np.arange(len(rows))),
         )
-        useless = overused(opened.identifiers, known.holders, limit=HOLDERS_MOST)
+        useless = overused(opened.evidence, opened.identifiers, known.holders, limit=HOLDERS_MOST)
         if not useless.any():
             return opened, rows
         opened = await asyncio.to_thread(opened.without, useless)

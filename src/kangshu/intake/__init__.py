@@ -6,7 +6,7 @@ listed; it is committed whole or not at all, and a receipt says so.
 """
 
 from kangshu.intake.checking import CheckedBatch, CheckEngine, Failure, FileCheck
-from kangshu.intake.compiling import CheckPlan, compile_plan
+from kangshu.intake.compiling import CheckPlan, compile_plan, rule_counts_sql
 from kangshu.intake.errors import FileRejectedError, IntakeError, ReceiptNotFoundError
 from kangshu.intake.events import FILE_COMMITTED
 from kangshu.intake.model import Arrival, FileState, Outcome, ReasonCount, Receipt, period_in_name
@@ -90,6 +90,7 @@ __all__ = [
     "register",
     "rejects_path",
     "repeat_heading",
+    "rule_counts_sql",
     "sweep",
     "take_in",
 ]

@@ -131,6 +131,18 @@ def row_rules(dataset: Dataset) -> tuple[Rule, ...]:
     return tuple(rule for rule in dataset.rules if rule.sql and rule.scope is Scope.ROW)
 
 
+def rule_counts_sql(*, dataset: Dataset, source: str) -> str:
+    """Return the statement that counts, for each rule about one row, the typed rows of `source` that break it.
+
+    `source` is what may stand after FROM; the connection knows the pack's functions. The verdicts are taken
+    first and counted then: what several rules ask is computed once.
+    """
+    rules = row_rules(dataset)
+    counts = (f"count(*) FILTER (WHERE NOT {_quote(rule.id)}) AS {_quote(rule.id)}" for rule in rules)
+    verdicts = (f"({rule.sql}) AS {_quote(rule.id)}" for rule in rules)
+    return f"SELECT {', '.join(counts)} FROM (SELECT {', '.join(verdicts)} FROM {source})"
+
+
 def compile_rules(*, dataset: Dataset, functions: str) -> RuleQueries:
     """Return the statements for the rows of `dataset`; `functions` define what its rules may call."""
     claim = [field for role in CLAIM_ROLES if (field := dataset.with_role(role))]

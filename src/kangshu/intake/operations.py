@@ -409,7 +409,12 @@ class _FileWork:
             await self._close_empty(connection, rejects)
             return
         segment = await _in_thread(writer.close)
-        await self._commit(connection, self._outcome(rejects), segment)
+        try:
+            await self._commit(connection, self._outcome(rejects), segment)
+        except BaseException:
+            # Not yet asked to commit, so certainly out: tried again and again it must not fill the disk.
+            segment.path.unlink(missing_ok=True)
+            raise
 
     async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
         now = self._services.clock.now()

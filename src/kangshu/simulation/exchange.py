@@ -254,7 +254,8 @@ class Exchange:
         self._truth.add_errors(replace(errors, file=version.number))
         table = table.select(file.columns)
         if file.style.form != "csv" or _repeats(file.columns):
-            version.kept.append((table, ragged))
+            # a slice would keep the whole month's block in memory
+            version.kept.append((table.take(pa.array(np.arange(table.num_rows))), ragged))
             return
         with version.path.open("ab") as target:
             if not file.rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from kangshu.simulation.blocks import Block, person_columns
@@ -36,8 +38,8 @@ def visit_numbers(visits: Visits, letter: str) -> Column:
     return numbered(letter, (date_digits(visits.day), 8), (visits.serial, 6), count=len(visits))
 
 
-def visit_blocks(population: Population, region: Region, clinic: Clinic, visits: Visits) -> list[Block]:
-    """Return the blocks of outpatient_visit, diagnosis, prescription_item and charge_item."""
+def visit_blocks(population: Population, region: Region, clinic: Clinic, visits: Visits) -> Iterator[Block]:
+    """Yield the blocks of outpatient_visit, diagnosis, prescription_item and charge_item, one at a time."""
     person = person_columns(
         population, region, institutions=visits.institution, persons=visits.person, days=visits.day
     )
@@ -47,12 +49,10 @@ def visit_blocks(population: Population, region: Region, clinic: Clinic, visits:
     person["doctor_name"] = picked(region.doctor_names, visits.doctor)
     lines = _charge_lines(region, clinic, visits)
     total = np.bincount(lines["visit"], weights=lines["amount"], minlength=len(visits)).astype(np.int64)
-    return [
-        _visit_block(population, clinic, visits, person, total),
-        _diagnosis_block(clinic, visits, person),
-        _prescription_block(clinic, visits, person),
-        _charge_block(clinic, visits, person, lines),
-    ]
+    yield _visit_block(population, clinic, visits, person, total)
+    yield _diagnosis_block(clinic, visits, person)
+    yield _prescription_block(clinic, visits, person)
+    yield _charge_block(clinic, visits, person, lines)
 
 
 def _reporting_names(population: Population, region: Region, visits: Visits) -> Column:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
 from kangshu.app.benchmarks.model import Benchmark, Measurement
+from kangshu.app.benchmarks.pages import person_page
+from kangshu.app.benchmarks.scan import rule_scan
 from kangshu.kernel.texts import Text
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -35,6 +37,26 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=1_000_000,
             counted="rows",
             run=lab_intake,
+        ),
+        Benchmark(
+            name="rule-scan",
+            about=Text(
+                zh="对已定型的首页数据逐行检查全部规则，与手写的一条 SQL 对比",
+                en="all rules asked of typed front pages, beside one statement written by hand",
+            ),
+            size=300_000,
+            counted="rows",
+            run=rule_scan,
+        ),
+        Benchmark(
+            name="person-page",
+            about=Text(
+                zh="从大型数据湖中打开有 500 行记录的居民页面（含授权与审计）",
+                en="the page of a person with 500 rows out of a large lake, with grant and audit",
+            ),
+            size=50_000_000,
+            counted="rows in the lake",
+            run=person_page,
         ),
     )
 }

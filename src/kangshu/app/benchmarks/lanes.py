@@ -30,6 +30,15 @@ class _Lane:
     columns: dict[str, str]
 
 
+LAB_COLUMNS = {
+    "institution_code": "institution_code",
+    "resident_number": "resident_number",
+    "patient_number": "patient_number",
+    "patient_name": "patient_name",
+    "sex": "sex",
+    "birth_date": "birth_date",
+    "phone": "NULL",
+}
 _FRONT_PAGES = _Lane(
     dataset="front_page",
     write=write_front_pages,
@@ -48,15 +57,7 @@ _LAB_RESULTS = _Lane(
     dataset="lab_result",
     write=write_lab_results,
     rows_per_person=20,
-    columns={
-        "institution_code": "institution_code",
-        "resident_number": "resident_number",
-        "patient_number": "patient_number",
-        "patient_name": "patient_name",
-        "sex": "sex",
-        "birth_date": "birth_date",
-        "phone": "NULL",
-    },
+    columns=LAB_COLUMNS,
 )
 
 
@@ -79,10 +80,10 @@ async def _measure(lane: _Lane, size: int, stage: Stage) -> Measurement:
         known = await elsewhere(write_residents, file, residents, columns=lane.columns)
         async with fresh_platform(folder) as platform:
             stage(f"{known:,} residents registered first")
-            await _take_in(platform, residents)
+            await take_one(platform, residents)
             stage("intake")
             with Watch(platform.home) as watch:
-                receipt = await _take_in(platform, file)
+                receipt = await take_one(platform, file)
     assert watch.use is not None, "the watch has ended"
     use = watch.use
     return Measurement(
@@ -106,7 +107,7 @@ async def _measure(lane: _Lane, size: int, stage: Stage) -> Measurement:
     )
 
 
-async def _take_in(platform: Platform, path: Path) -> Receipt:
+async def take_one(platform: Platform, path: Path) -> Receipt:
     """Take one file in and return its receipt."""
     arrival = describe_file(path=path, now=platform.clock.now(), received_by="benchmark")
     file_id = await take_in(platform.intake, arrival)

@@ -62,9 +62,8 @@ async def _measure(name: str, size: int | None, *, quiet: bool) -> dict[str, Any
 
 def _show_list(listed: list[dict[str, Any]]) -> None:
     for one in listed:
-        out.print(
-            f"[bold]{one['name']}[/]  {one['about']}\n  {one['about_en']}; default {one['size']:,} {one['counted']}"
-        )
+        size = f"{one['size']:,} {one['counted']}"
+        out.print(f"[bold]{one['name']}[/] [dim](--size {size})[/]\n  {one['about']}\n  {one['about_en']}")
 
 
 def _show(result: dict[str, Any]) -> None:

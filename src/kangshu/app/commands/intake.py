@@ -15,6 +15,7 @@ from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print
 from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.taking import take_in_files
 from kangshu.declarations import UnknownDatasetError
+from kangshu.kernel.periods import Period
 
 _SHOWN_REJECTIONS = 20
 
@@ -54,6 +55,8 @@ async def _take_in_all(
     *,
     quiet: bool,
 ) -> dict[str, Any]:
+    if period:
+        _require_period(period)
     async with open_platform(home) as platform:
         if dataset and dataset not in platform.pack.datasets:
             raise UnknownDatasetError(name=dataset, known=tuple(platform.pack.datasets))
@@ -61,6 +64,13 @@ async def _take_in_all(
         return await take_in_files(
             platform, files, institution=institution, dataset=dataset, period=period, quiet=quiet
         )
+
+
+def _require_period(label: str) -> None:
+    try:
+        Period.parse(label)
+    except ValueError:
+        raise UsageError(say("no_such_period")) from None
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kangshu import identity
+from kangshu.app.errors import UsageError, say
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present, print_table
 from kangshu.app.program import Json, app, home_of, run
@@ -47,10 +48,17 @@ async def _find(
             name=name,
             resident_number=number,
             document_number=document,
-            birth_date=date.fromisoformat(born) if born else None,
+            birth_date=_day(born) if born else None,
             limit=limit,
         )
         return [_masked(one) for one in found]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(say("no_such_day")) from None
 
 
 @persons_app.command("show")

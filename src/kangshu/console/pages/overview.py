@@ -21,9 +21,9 @@ _SILENT = 8
 
 @dataclass(frozen=True, kw_only=True)
 class DivisionRow:
-    """One division with its bar."""
+    """One division with its bar; without a code, the institutions that lie in none."""
 
-    code: str
+    code: str | None
     name: str
     institutions: int
     reporting: int
@@ -66,7 +66,7 @@ async def show_overview(visit: Visit) -> Response:
         any_days=any(day.files for day in figures.days),
         day_chart=day_columns([_day(visit, day, linked=sees_receipts) for day in figures.days]),
         day_summary=_day_summary(visit, figures),
-        divisions=_division_rows(figures),
+        divisions=_division_rows(visit, figures),
         datasets=_dataset_rows(visit, figures),
         latest=latest,
         institution_names=institution_names,
@@ -112,12 +112,12 @@ def _day_summary(visit: Visit, figures: Figures) -> str:
     )
 
 
-def _division_rows(figures: Figures) -> list[DivisionRow]:
+def _division_rows(visit: Visit, figures: Figures) -> list[DivisionRow]:
     bars = bar_rows([(one.accepted, one.rejected) for one in figures.divisions])
     return [
         DivisionRow(
             code=one.code,
-            name=one.name,
+            name=one.name or visit.say("overview.elsewhere"),
             institutions=one.institutions,
             reporting=one.reporting,
             rows=one.rows,
