@@ -10,6 +10,9 @@ from datetime import UTC, date, datetime
 import pytest
 from console_world import HOSPITAL, SECOND_HOSPITAL, Site, csv_bytes, lab_rows, residents, send, visit_rows
 
+from kangshu.console.pages.institutions import matrix
+from kangshu.intake import StandingCount
+
 pytestmark = pytest.mark.database
 
 YESTERDAY = datetime(2026, 3, 17, 3, 0, tzinfo=UTC)
@@ -297,3 +300,31 @@ def _text(html: str) -> str:
     """The words of a page, one space between them."""
     words = re.sub(r"<(script|style|svg|title)\b.*?</\1>|<[^>]+>", " ", html, flags=re.S)
     return " ".join(words.split())
+
+
+def test_a_file_for_several_months_leaves_no_gap_in_the_table():
+    def standing(dataset: str, period: str, rows: int) -> StandingCount:
+        return StandingCount(
+            institution=HOSPITAL,
+            dataset=dataset,
+            period=period,
+            rows=rows,
+            accepted=rows,
+            rejected=0,
+            warnings=0,
+            last_arrival=YESTERDAY,
+        )
+
+    table = matrix(
+        [
+            standing("lab_result", "2026-01", 10),
+            standing("lab_result", "2026-03", 10),
+            standing("operation", "2026-01..2026-02", 3),
+        ],
+        titles={},
+    )
+
+    assert table.months == ("2026-01", "2026-02", "2026-03")
+    lab, operation = ([(cell.rows, cell.covered) for cell in row.cells] for row in table.rows)
+    assert lab == [(10, True), (0, False), (10, True)]
+    assert operation == [(3, True), (0, True), (0, False)]

@@ -29,18 +29,21 @@ async def sweep(database: Database, home: Path, *, now: datetime | None = None, 
         )
 
 
-def work_until_killed(url: str, home: Path, *, first: int, seconds: float) -> tuple[set[int], set[int]]:
-    """Let a process work, kill it, and return which files it had said to be in and out."""
+def work_until_killed(
+    url: str, home: Path, *, first: int, after: int, seconds: float
+) -> tuple[set[int], set[int]]:
+    """Let a process say so many lines, then kill it; return which files it said to be in and out."""
     command = [sys.executable, str(Path(__file__).with_name("lake_crasher.py")), url, str(home), str(first)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        said = [process.stdout.readline() for _ in range(1 + after)]
         time.sleep(seconds)
         process.kill()
-        lines = [line.split() for line in process.stdout.read().splitlines() if " " in line]
-    told_in = {int(number) for word, number in lines if word == "in"}
-    told_out = {int(number) for word, number in lines if word == "out"}
+        said += process.stdout.readlines()
+    words = [line.split() for line in said if line.endswith("\n") and " " in line]
+    told_in = {int(number) for word, number in words if word == "in"}
+    told_out = {int(number) for word, number in words if word == "out"}
     return told_in, told_out
 
 
@@ -71,8 +74,13 @@ def crash_again_and_again(database_url, run, home: Path, *, rounds: int) -> None
             await check(database, home, told_in, told_out)
 
     for number in range(rounds):
-        seconds = moments.uniform(0, 0.6)
-        more_in, more_out = work_until_killed(database_url, home, first=1 + number * 1000, seconds=seconds)
+        more_in, more_out = work_until_killed(
+            database_url,
+            home,
+            first=1 + number * 1000,
+            after=moments.randint(0, 16),
+            seconds=moments.uniform(0, 0.05),
+        )
         told_in |= more_in
         told_out |= more_out
         run(recover())

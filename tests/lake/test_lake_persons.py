@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lake_samples import DAY_ONE, PACK, VISIT, Row, another, declared, make_rows
+from lake_samples import DAY_ONE, PACK, VISIT, Row, another, declared, make_rows, write_segment
 
 from kangshu.declarations import FieldType
 from kangshu.kernel.periods import Period
@@ -24,6 +26,8 @@ from kangshu.lake import (
     writing,
 )
 from kangshu.lake import queries as lake_queries
+from kangshu.lake.folder import relative
+from kangshu.lake.reading import ReaderCache
 
 database_test = pytest.mark.database
 
@@ -231,6 +235,36 @@ def test_a_lost_or_damaged_segment_is_an_error_that_names_it(database_run, lake,
 
     with pytest.raises(SegmentLostError):
         database_run(scenario)
+
+
+@database_test
+def test_files_read_by_a_person_page_can_be_deleted_for_good(database_run, lake):
+    def open_deleted() -> int:
+        links = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.islink(link.path)]
+        return sum(link.endswith(".parquet (deleted)") for link in links)
+
+    async def scenario(database):
+        for file in range(1, 4):
+            await lake.put(database, [Row(person=1)], file=file)
+        await person_rows(database, lake.engine, pack=PACK, persons=[1])
+        await compact(database, lake.engine, dataset="visit", everything=True)
+        await delete_retired(database, lake.engine, grace_seconds=0)
+        return open_deleted()
+
+    assert database_run(scenario) == 0
+
+
+def test_open_files_are_bounded(home):
+    cache = ReaderCache(most_files=3)
+    made = [write_segment(home, [Row(person=1)], file=file) for file in range(1, 8)]
+
+    for segment in made:
+        with cache.borrow(home / "lake", SimpleNamespace(path=relative(segment.path))):
+            pass
+
+    assert [path.name for path in cache._idle] == [segment.path.name for segment in made[-3:]]
+    cache.close()
+    assert not cache._idle
 
 
 @given(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from lake_samples import PACK, VISIT
 
-from kangshu.lake import live_segments, person_rows
-from kangshu.lake.sampling import build_sample_lake
+from kangshu.lake import build_sample_lake, live_segments, person_rows
 
 pytestmark = pytest.mark.database
 

@@ -245,10 +245,20 @@ def test_a_nul_in_the_heading_is_no_table(table):
     assert isinstance(refusal(table("a,b\0\n1,2\n")), NotATableError)
 
 
-def test_the_mark_that_ends_the_parsing_cannot_be_smuggled_in(table):
-    fault = refusal(table(b"a,b\n1,2\n\0\0kangshu end of table\0\0\n3,4\n"))
+def test_a_row_that_looks_like_the_line_behind_each_block_is_a_ragged_row(table):
+    rows, ragged, _ = read(table('a,b\n1,2\nx",,,\n3,4\nx",,,'))
 
-    assert isinstance(fault, NotATableError)
+    assert rows == {2: ["1", "2"], 4: ["3", "4"]}
+    assert ragged == [RaggedRow(row=3, expected=2, actual=4), RaggedRow(row=5, expected=2, actual=4)]
+
+
+def test_rows_are_whole_wherever_blocks_end(table):
+    text = 'a,b\r\n1,"x\r\ny"\r\n\r\n"2 ""z""\r\n",3\r\n4\r\n"5","6"'
+    for size in range(16, 60):
+        rows, ragged, _ = read(table(text), Limits(row_bytes=size))
+
+        assert rows == {2: ["1", "x\r\ny"], 4: ['2 "z"', "3"], 6: ["5", "6"]}
+        assert ragged == [RaggedRow(row=5, expected=2, actual=1)]
 
 
 def test_a_cell_of_more_than_a_megabyte_is_a_fault_of_its_row(table):
@@ -274,7 +284,7 @@ def test_a_quote_that_is_not_closed_is_found_at_the_end_of_a_short_file(table):
 
 
 def test_a_quote_that_is_not_closed_in_a_long_file_makes_a_row_that_is_too_long(table):
-    fault = refusal(table('a,b\n1,2\n3,"4\n' + "5,6\n" * 2 * MIB))
+    fault = refusal(table('a,b\n1,2\n3,"4\n' + "5,6\n" * 3 * MIB))
 
     assert isinstance(fault, RowTooLongError)
     assert fault.place == "row 3"

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from kangshu.api import files, probes, tokens
-from kangshu.api.problems import broken, http_refused, invalid, refused
+from kangshu.api.problems import MEDIA_TYPE, SCHEMA, broken, http_refused, invalid, refused
 from kangshu.api.reference import show_reference, show_style
 from kangshu.api.services import Services
 from kangshu.kernel.errors import KangshuError
@@ -28,6 +28,9 @@ def build(services: Services) -> FastAPI:
         description=_SUMMARY,
         docs_url=None,  # the page that FastAPI brings loads scripts from elsewhere
         redoc_url=None,
+        responses={
+            "default": {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
+        },
         exception_handlers={
             KangshuError: refused,
             HTTPException: http_refused,

@@ -20,6 +20,19 @@ from kangshu.kernel.statuses import STATUS_OF_KIND
 from kangshu.kernel.texts import Language, Text
 
 MEDIA_TYPE = "application/problem+json"
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "examples": ["urn:kangshu:problem:not-found"]},
+        "title": {"type": "string", "enum": [kind.value for kind in Kind]},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what happened and what to do, for a person"},
+        "place": {"type": "string", "description": "where in the request or file"},
+        "error": {"type": "string", "description": "the word of RFC 6749, from the token endpoint"},
+    },
+}
+"""The shape of a problem, for the OpenAPI description."""
 RETRY_SECONDS = 10
 _RETRY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.BUSY, Kind.INTERRUPTED})
 _KIND_OF_STATUS = {

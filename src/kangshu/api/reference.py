@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -49,10 +50,22 @@ class OperationView:
     responses: tuple[tuple[str, str], ...]
 
 
+def _coded(text: str) -> Markup:
+    """Return `text` with what stands in backticks as code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(  # the parts are escaped above
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
+
+
+_environment.filters["coded"] = _coded
+
+
 async def show_reference(request: Request) -> Response:
     """Show every operation with its parameters and answers."""
     schema = request.app.openapi()
     page = _environment.get_template("docs.html").render(
+        origin=str(request.base_url).rstrip("/"),
         info=schema["info"],
         operations=operations(schema),
         schemas=_schemas(schema),

@@ -6,10 +6,13 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 from urllib.parse import parse_qs, unquote_plus
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Security
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
+from fastapi.security import OAuth2
 from starlette.responses import Response
 
 from kangshu.api.errors import TokenNeededError, TokenRefusedError, say
@@ -18,6 +21,7 @@ from kangshu.audit import AuditEntry, Outcome, record
 from kangshu.security.errors import ClientRefusedError, SecurityError, SignInRefusedError
 from kangshu.security.model import Token
 from kangshu.security.operations import issue_staff_token, issue_token, sign_in
+from kangshu.security.policy import SCOPE_PERMISSIONS
 from kangshu.security.principals import Principal
 from kangshu.security.queries import find_token
 from kangshu.storage.database import Connection
@@ -77,7 +81,21 @@ async def take_token_request(request: Request) -> Response:
     return _answer(services, token)
 
 
-async def authenticate(request: Request) -> Principal:
+_SCHEME = OAuth2(
+    flows=OAuthFlows(
+        clientCredentials=OAuthFlowClientCredentials(
+            tokenUrl="/oauth/token", scopes=dict.fromkeys(SCOPE_PERMISSIONS, "")
+        ),
+        password=OAuthFlowPassword(tokenUrl="/oauth/token"),
+    ),
+    auto_error=False,
+)
+"""Tells readers of the OpenAPI description how to sign in; `authenticate` does the work."""
+
+
+async def authenticate(
+    request: Request, _described: Annotated[str | None, Security(_SCHEME)] = None
+) -> Principal:
     """Return who is behind the request's bearer token.
 
     Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kangshu import lake
+from kangshu.app.errors import UsageError, say
 from kangshu.app.platform import make_home, open_platform
 from kangshu.app.settings import load_settings
 from kangshu.storage import backup
@@ -20,7 +21,13 @@ _EARLY_FOLDERS = ("keys",)
 
 
 async def back_up(home: Path, file: Path) -> dict[str, Any]:
-    """Write a backup of the platform in `home` and return its figures."""
+    """Write a backup of the platform in `home` and return its figures.
+
+    Raises:
+        UsageError: the folder of `file` does not exist.
+    """
+    if not file.resolve().parent.is_dir():
+        raise UsageError(say("no_such_path", path=file.parent))
     async with open_platform(home) as platform:
         done = await backup.backup(
             platform.database,

@@ -89,6 +89,8 @@ def fail(error: BaseException, *, as_json: bool) -> NoReturn:
         raise error
     if isinstance(error, OSError) and error.errno in _FULL:
         text = say("disk_full", path=error.filename or "home")
+    elif isinstance(error, OSError) and error.filename:
+        text = say("system_refused", path=error.filename, reason=error.strerror)
     else:
         text = say("fault", error=type(error).__name__, place=_own_line(error))
     _print_failure(text.zh, text.en, None, as_json=as_json)

@@ -31,7 +31,7 @@ _CANNOT_COMPUTE = (duckdb.DataError, duckdb.InvalidInputException)
 _FEW_PERSONS = 0.7
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """One reason why one row is refused: the row's number in the file, the check's code and the field."""
 
@@ -72,6 +72,8 @@ class CheckEngine:
         self._connection.execute("SET threads = 1")
         self._connection.execute(f"SET memory_limit = '{memory_mib}MiB'")
         self._connection.execute("SET preserve_insertion_order = true")
+        # On a busy machine a statement may take two seconds, and DuckDB would draw on our standard output.
+        self._connection.execute("SET enable_progress_bar = false")
         # The optimiser would make a join of every short IN list: 70 ms a statement, whatever its rows.
         self._connection.execute("SET disabled_optimizers = 'in_clause'")
         self._functions = functions_sql(pack)
@@ -220,7 +222,8 @@ class FileCheck:
             return CheckedBatch(
                 good=self._empty(), failures=tuple(unreadable), rejected=len({one.row for one in unreadable})
             )
-        columns, tally = self._check_columns(table, _Tally(numbers.to_numpy()))
+        tally = _Tally(numbers.to_numpy())
+        columns = self._check_columns(table, tally)
         answers = self._judge.ask(columns, numbers)
         for rule, rows in answers.broken:
             if rule.severity is Severity.ERROR:
@@ -247,7 +250,7 @@ class FileCheck:
         fields = [schema.field(one.name) for one in self._plan.dataset.fields if one.name in sent]
         return pa.schema([("_row", pa.int64()), *fields, ("_claim", pa.uint64())]).empty_table()
 
-    def _check_columns(self, table: pa.Table, tally: _Tally) -> tuple[dict[str, pa.Array], _Tally]:
+    def _check_columns(self, table: pa.Table, tally: _Tally) -> dict[str, pa.Array]:
         """Return the typed columns of the fields that the file has, in the data set's order."""
         typed: dict[str, dict[int, pa.Array]] = {}
         for plan in self._plan.columns:
@@ -261,7 +264,7 @@ class FileCheck:
                 continue
             kind = self._plan.schema.field(field.name).type
             columns[field.name] = build_lists(values, kind.value_type) if field.repeat > 1 else values[1]
-        return columns, tally
+        return columns
 
     def _refuse_repeats(self, keys: Sequence[np.ndarray], tally: _Tally) -> None:
         """Of good rows with the same key the first in the file stays."""

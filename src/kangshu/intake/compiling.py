@@ -132,7 +132,7 @@ def row_rules(dataset: Dataset) -> tuple[Rule, ...]:
 
 
 def rule_counts_sql(*, dataset: Dataset, source: str) -> str:
-    """Return the statement that counts, for each rule about one row, the typed rows of `source` that break it.
+    """Return the statement that counts for each rule about one row the typed rows of `source` that break it.
 
     `source` is what may stand after FROM; the connection knows the pack's functions. The verdicts are taken
     first and counted then: what several rules ask is computed once.

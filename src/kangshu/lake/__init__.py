@@ -35,6 +35,7 @@ from kangshu.lake.operations import (
     sweep_orphans,
 )
 from kangshu.lake.queries import count_rows, institutions_of, list_files, live_segments, person_rows
+from kangshu.lake.sampling import build_sample_lake
 from kangshu.lake.schema import SYSTEM_COLUMNS, lake_schema
 from kangshu.lake.writing import SegmentWriter
 
@@ -57,6 +58,7 @@ __all__ = [
     "SegmentLostError",
     "SegmentWriter",
     "Sweep",
+    "build_sample_lake",
     "commit_file",
     "compact",
     "count_rows",

@@ -172,6 +172,7 @@ async def delete_retired(database: Database, engine: Engine, *, grace_seconds: f
                 connection, grace_seconds=grace_seconds, limit=_RETIRED_AT_ONCE
             )
         paths = [engine.lake / path for segments in retired.values() for path in segments]
+        engine.readers.forget(paths)
         await asyncio.to_thread(_remove, paths)
         # Files first, then the record: killed in between, the next call finds the record and goes on.
         async with database.transaction() as connection:

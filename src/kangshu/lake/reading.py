@@ -138,6 +138,12 @@ class ReaderCache:
             raise
         self._give_back(path, reader)
 
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Close these files if they are idle; deleted files take up the disk as long as they are open."""
+        for path in paths:
+            if reader := self._take(path):
+                reader.close()
+
     def close(self) -> None:
         """Close every idle file."""
         with self._guard:

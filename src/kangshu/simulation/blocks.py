@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kangshu.simulation.columns import Column, constant, day, nothing, numbered, picked, text
+from kangshu.simulation.columns import Column, day, nothing, numbered, picked, text
 from kangshu.simulation.population import Population
 from kangshu.simulation.region import Region
-from kangshu.simulation.streams import Flags, Ints
+from kangshu.simulation.streams import Ints
 
 _SEXES = text(["0", "1", "2"])
 
@@ -82,13 +82,3 @@ def empty_person_columns() -> dict[str, Column]:
     names = ("institution_code", "institution_name", "resident_number", "document_type", "document_number")
     more = ("patient_number", "patient_name", "sex", "phone")
     return {name: nothing(0) for name in (*names, *more)} | {"birth_date": day(np.empty(0, np.int32))}
-
-
-def flags_text(flags: Flags, yes: str, no: str) -> Column:
-    """Return `yes` or `no` for each flag."""
-    return picked(text([no, yes]), flags.astype(np.int32))
-
-
-def all_the_same(value: str, count: int) -> Column:
-    """Return `value` in every row."""
-    return constant(value, count)

@@ -20,7 +20,6 @@ from kangshu.simulation.population import Chronic
 from kangshu.simulation.streams import Draw, Flags, Floats, Ints
 
 BAND_EDGES = np.array([1, 5, 15, 25, 45, 60, 75])
-BANDS = len(BAND_EDGES) + 1
 _BAND_SHARES = np.array([0.007, 0.034, 0.115, 0.085, 0.33, 0.23, 0.155, 0.044])
 
 _SEASONS = {

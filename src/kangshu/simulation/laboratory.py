@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
@@ -49,31 +50,13 @@ _CHRONIC_SIGNALS = {
 _ALWAYS = ("CBC", "URINE", "LIVER", "RENAL", "ELECTROLYTE", "COAGULATION")
 
 
+_POINTS = 4096
+
+
 def _normal_points() -> Floats:
-    """Return 4,096 equally likely values of the standard normal distribution (Beasley-Springer-Moro)."""
-    share = (np.arange(4096) + 0.5) / 4096 - 0.5
-    a = (2.50662823884, -18.61500062529, 41.39119773534, -25.44106049637)
-    b = (-8.47351093090, 23.08336743743, -21.06224101826, 3.13082909833)
-    c = (
-        0.3374754822726147,
-        0.9761690190917186,
-        0.1607979714918209,
-        0.0276438810333863,
-        0.0038405729373609,
-        0.0003951896511919,
-        0.0000321767881768,
-        0.0000002888167364,
-        0.0000003960315187,
-    )
-    square = share * share
-    middle = (
-        share
-        * sum(v * square**n for n, v in enumerate(a))
-        / (1 + sum(v * square ** (n + 1) for n, v in enumerate(b)))
-    )
-    tail = np.log(-np.log(np.minimum(share + 0.5, 0.5 - share)))
-    outer = np.sign(share) * sum(v * tail**n for n, v in enumerate(c))
-    return np.where(np.abs(share) < 0.42, middle, outer).astype(np.float32)
+    """Return 4,096 equally likely values of the standard normal distribution."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((place + 0.5) / _POINTS) for place in range(_POINTS)], dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,8 +330,8 @@ def _results(
     group = np.where(child, 2, population.sex[orders.person] - 1)[rows]
     strength = (0.55 + 0.9 * random.random(len(orders.person), dtype=np.float32))[rows]
     shift = _shifts(lab, signals[rows], item) * strength
-    own = lab.normal[(mixed(orders.person[rows], item).astype(np.int64) >> 20) & 4095]
-    now = lab.normal[random.integers(0, 4096, len(rows), dtype=np.int32)]
+    own = lab.normal[(mixed(orders.person[rows], item).astype(np.int64) >> 20) % _POINTS]
+    now = lab.normal[random.integers(0, _POINTS, len(rows), dtype=np.int32)]
     place = lab.middle[group, item] + lab.half[group, item] * (0.36 * own + 0.30 * now + shift)
     value = np.where(lab.logarithmic[item], np.exp(np.minimum(place, 12)), place)
     value = np.where(lab.percent[item], np.minimum(value, 96), value)

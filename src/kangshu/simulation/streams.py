@@ -56,16 +56,6 @@ class Draw:
         return self._slots[np.asarray(categories, dtype=np.int32) * _SLOTS + slots]
 
 
-def draw_ragged(random: Stream, *, starts: Ints, lengths: Ints, groups: Ints) -> Ints:
-    """Return for each of `groups` the position of one member, all members equally likely.
-
-    Members of group g stand at `starts[g]` up to `starts[g] + lengths[g]`; an empty group gives -1.
-    """
-    width = lengths[groups]
-    offset = (random.random(len(groups)) * width).astype(np.int64)
-    return np.where(width > 0, starts[groups] + offset, -1)
-
-
 def chances(random: Stream, probabilities: Floats) -> Flags:
     """Return true with the probability given for each entry."""
     return random.random(len(probabilities), dtype=np.float32) < probabilities

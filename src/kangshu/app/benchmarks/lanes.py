@@ -135,6 +135,7 @@ def write_residents(source: Path, target: Path, *, columns: dict[str, str]) -> i
         WHERE length({number}) = 18 GROUP BY ALL
     """
     with duckdb.connect() as engine:
+        engine.execute("SET enable_progress_bar = false")
         engine.execute(f"COPY ({query}) TO '{_escaped(target)}' (FORMAT parquet)", {"source": str(source)})
         found = engine.execute(
             "SELECT count(*) FROM read_parquet($target)", {"target": str(target)}

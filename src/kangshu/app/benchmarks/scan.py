@@ -123,6 +123,7 @@ def _compare(source: Path, stage: Stage) -> Measurement:
 
 
 def _prepare(engine: duckdb.DuckDBPyConnection, pack: Pack, source: Path) -> None:
+    engine.execute("SET enable_progress_bar = false")
     engine.execute(f"SET threads = {machine()['cores']}")
     engine.execute("SET disabled_optimizers = 'in_clause'")  # as the check does; it helps both ways
     engine.execute(pack.functions)

@@ -166,8 +166,9 @@ def _cpu_seconds(processes: list[psutil.Process]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on that is not ours."""
+    """Return what a figure depends on that is not ours; `load` counts what ran or waited a minute ago."""
     return {
+        "load": round(os.getloadavg()[0], 1),
         "cores": len(psutil.Process().cpu_affinity())
         if hasattr(psutil.Process, "cpu_affinity")
         else os.cpu_count(),

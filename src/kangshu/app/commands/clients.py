@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kangshu import directory
+from kangshu.app.errors import UsageError, say
 from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present
 from kangshu.app.program import Json, app, home_of, run
@@ -63,6 +64,7 @@ def create_account_command(
 async def _create_account(
     home: Path, name: str, title: str, roles: list[Role], reaches: list[str], password: str
 ) -> dict[str, Any]:
+    reached = [_reach(one) for one in reaches]
     async with open_platform(home) as platform, platform.database.transaction() as connection:
         account = await security.create_account(
             connection,
@@ -70,7 +72,14 @@ async def _create_account(
             title=title,
             password=password,
             roles=roles,
-            reaches=[Reach.parse(one) for one in reaches],
+            reaches=reached,
             now=platform.clock.now(),
         )
         return {"name": account.name, "roles": [str(one) for one in roles], "reaches": reaches}
+
+
+def _reach(text: str) -> Reach:
+    try:
+        return Reach.parse(text)
+    except ValueError:
+        raise UsageError(say("no_such_reach")) from None

@@ -68,6 +68,8 @@ def show_command(context: typer.Context, person: int, as_json: Json = False) -> 
 
 
 async def _show(home: Path, person: int) -> dict[str, Any]:
+    if not 0 < person < 1 << 63:  # beyond what the database can hold
+        raise UsageError(say("no_such_person", id=person))
     async with open_platform(home) as platform, platform.database.connection() as connection:
         return _masked(await identity.get_person(connection, keys=platform.keys, person=person))
 

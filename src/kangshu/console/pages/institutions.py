@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
@@ -24,6 +24,7 @@ from kangshu.intake import (
     list_standing,
     list_top_reasons,
 )
+from kangshu.kernel.periods import Period
 from kangshu.security.principals import Permission
 from kangshu.standards.identifiers import DivisionLevel, division_prefix
 from kangshu.storage.database import Connection
@@ -31,6 +32,7 @@ from kangshu.storage.database import Connection
 _PER_PAGE = 50
 _MONTHS = 12
 _TOP_REASONS = 12
+_SPAN_MOST = 24  # arbitrary: no file reports for more than two years
 _TABLES = {
     "level": "hospital_grade",
     "type": "institution_type",
@@ -56,10 +58,14 @@ class InstitutionRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Rows of one data set in one month, with a shade."""
+    """Rows of one data set in one month, with a shade.
+
+    `covered` says that a file which counts in an earlier month spans this one too: no gap.
+    """
 
     rows: int
     heat: int
+    covered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +159,13 @@ def matrix(standing: Sequence[StandingCount], *, titles: Mapping[str, str]) -> M
 
     A file for a longer span counts in the month with which it begins.
     """
-    months = sorted({one.period[:7] for one in standing})[-_MONTHS:]
+    months = sorted({month for one in standing for month in _months_of(one.period)})[-_MONTHS:]
+    covered = {(one.dataset, month) for one in standing for month in _months_of(one.period)}
     rows: Counter[tuple[str, str]] = Counter()
     totals: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     for one in standing:
-        rows[one.dataset, one.period[:7]] += one.accepted
+        rows[one.dataset, _months_of(one.period)[0]] += one.accepted
         totals[one.dataset] += one.rows
         rejected[one.dataset] += one.rejected
     return Matrix(
@@ -167,7 +174,10 @@ def matrix(standing: Sequence[StandingCount], *, titles: Mapping[str, str]) -> M
             MatrixRow(
                 dataset=dataset,
                 title=titles.get(dataset, dataset),
-                cells=_cells([rows[dataset, month] for month in months]),
+                cells=_cells(
+                    [rows[dataset, month] for month in months],
+                    covered=[(dataset, month) in covered for month in months],
+                ),
                 rows=totals[dataset],
                 rejected=rejected[dataset],
             )
@@ -176,10 +186,27 @@ def matrix(standing: Sequence[StandingCount], *, titles: Mapping[str, str]) -> M
     )
 
 
-def _cells(counts: Sequence[int]) -> tuple[Cell, ...]:
+def _cells(counts: Sequence[int], *, covered: Sequence[bool]) -> tuple[Cell, ...]:
     """Shade each data set on its own scale: a hole in a small one must be as plain as in a large one."""
     highest = max(counts, default=0)
-    return tuple(Cell(rows=count, heat=heat(count, highest)) for count in counts)
+    return tuple(
+        Cell(rows=count, heat=heat(count, highest) or int(inside), covered=inside)
+        for count, inside in zip(counts, covered, strict=True)
+    )
+
+
+def _months_of(label: str) -> list[str]:
+    """Return the months of a period; a label that is no period stands for the month it begins with."""
+    try:
+        period = Period.parse(label)
+    except ValueError:
+        return [label[:7]]
+    months = [period.start.replace(day=1)]
+    while (
+        len(months) < _SPAN_MOST and (month := (months[-1] + timedelta(days=31)).replace(day=1)) < period.end
+    ):
+        months.append(month)
+    return [f"{month:%Y-%m}" for month in months]
 
 
 async def _senders(visit: Visit, connection: Connection) -> dict[str, SenderCount]:

@@ -69,8 +69,8 @@ class Limits:
     unpacked_grace_bytes: int = 64 * MIB
     columns: int = 1024
     rows: int = 200_000_000
-    row_bytes: int = 2 * MIB
-    """One row; also the block in which CSV is read, so that the heading has to fit in it (1 KiB at least)."""
+    row_bytes: int = 8 * MIB
+    """One row; in CSV, one that is longer refuses the file (an open quote makes one of all that follows)."""
     field_bytes: int = MIB
     """One cell, in UTF-8; a longer one is a `RowFault`."""
     faults: int = 1_000_000
