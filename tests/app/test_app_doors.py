@@ -650,7 +650,11 @@ def until_it_serves(process: psutil.Process, port: int) -> list[psutil.Process]:
     raise AssertionError("it never served")
 
 
-@pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda way: way.name)
+@pytest.mark.parametrize(
+    "way",
+    [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=lambda way: way.name,
+)
 def test_when_the_program_ends_none_of_its_processes_stays(doors: Doors, way: signal.Signals):
     with program(doors.world.home) as (process, port):
         processes = until_it_serves(process, port)

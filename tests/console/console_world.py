@@ -1,6 +1,7 @@
 """A small synthetic region for the tests of the doors: places, accounts, files that were really taken in.
 
-Nobody in it exists: division codes begin with 99, which no real place has.
+Nobody in it exists: division codes begin with 99, which no real place has. Test modules take the fixture
+`site_run` by `pytest_plugins = ("console_world",)`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import csv
 import io
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -41,6 +43,7 @@ from kangshu.storage.database import Database
 
 PASSWORD = "Riverbank-2026"
 ORIGIN = "http://console.test"
+NOW = datetime(2026, 3, 18, 2, 30, tzinfo=UTC)  # 10:30 on a Wednesday in the region
 CITIES = (("990100", "云泽市"), ("990200", "澜川市"), ("990300", "青阳市"))
 COUNTIES = (
     ("990101", "990100", "桐山区"),
@@ -233,6 +236,25 @@ def institution_rows(each: int = 2) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+@pytest.fixture
+def site_run(database_url: str, tmp_path: Path, keys: Any) -> Callable[..., Any]:
+    """Run `async fn(site)` against console and machine doors over a region with places and accounts."""
+
+    def run_with_site(work: Callable[[Site], Awaitable[Any]], **options: Any) -> Any:
+        async def scenario() -> Any:
+            clock = MovingClock(moment=NOW)
+            async with open_world(
+                home=tmp_path, database_url=database_url, keys=keys, clock=clock
+            ) as platform:
+                await settle(platform)
+                app, submitted = doors(platform, **options)
+                return await work(Site(platform=platform, clock=clock, app=app, submitted=submitted))
+
+        return asyncio.run(scenario())
+
+    return run_with_site
 
 
 _pack: list[Pack] = []

@@ -11,6 +11,7 @@ from console_world import PASSWORD, Site
 
 from kangshu.audit import seal
 
+pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 NEW_PASSWORD = "Mountain-2027"

@@ -28,7 +28,9 @@ def test_a_label_names_half_open_days(label: str, start: date, end: date):
     assert period.label == label
 
 
-@pytest.mark.parametrize("label", ["", "26", "2026-13", "2026-02-30", "2026-1", "x"])
+@pytest.mark.parametrize(
+    "label", ["", "26", "2026-13", "2026-02-30", "2026-1", "x", "2026-03\n", "２０２６", "0026", "9999-12-31"]
+)
 def test_what_is_no_period_is_refused(label: str):
     with pytest.raises(ValueError, match=r"."):
         Period.parse(label)

@@ -24,7 +24,7 @@ def test_a_sample_lake_has_so_many_rows_about_each_person(database_run, lake):
 
     rows, segments, pages = database_run(scenario)
 
-    assert (rows, len(segments)) == (6000, 3)
+    assert (rows, len(segments)) == (6000, 2)
     assert [page.total for page in pages] == [20, 20, 20]
     assert set(pages[0].rows[0].values) == {field.name for field in VISIT.fields}
     assert len(pages[0].institutions) > 5

@@ -113,10 +113,11 @@ def compile_plan(*, recognition: Recognition, pack: Pack, allowed: Sequence[str]
     schema = lake_schema(dataset)
     # The directory's own data sets name other institutions; that is what they are for.
     permitted = None if allowed is None or dataset.category == "directory" else frozenset(allowed)
+    members = _members(recognition, pack)
     return CheckPlan(
         recognition=recognition,
         schema=schema,
-        columns=tuple(_column_plan(one, dataset, pack, permitted, schema) for one in recognition.columns),
+        columns=tuple(_column_plan(one, dataset, members, permitted, schema) for one in recognition.columns),
         unique=unique_rules(dataset),
     )
 
@@ -206,12 +207,22 @@ def _momentary_functions(functions: str) -> set[str]:
     return found
 
 
+def _members(recognition: Recognition, pack: Pack) -> dict[str, frozenset[str]]:
+    """Return the codes of the tables that the columns name. An incomplete table refuses nothing."""
+    names = {column.field.value_set for column in recognition.columns if column.field.value_set}
+    tables = (pack.codes[name] for name in names)
+    return {table.name: frozenset(code.code for code in table.codes) for table in tables if table.complete}
+
+
 def _column_plan(
-    column: Column, dataset: Dataset, pack: Pack, allowed: frozenset[str] | None, schema: pa.Schema
+    column: Column,
+    dataset: Dataset,
+    members_of: Mapping[str, frozenset[str]],
+    allowed: frozenset[str] | None,
+    schema: pa.Schema,
 ) -> ColumnPlan:
     field = column.field
-    table = pack.codes[field.value_set] if field.value_set else None
-    members = frozenset(code.code for code in table.codes) if table and table.complete else None
+    members = members_of.get(field.value_set) if field.value_set else None
     sized = field.type in (FieldType.STRING, FieldType.INTEGER) and members is None
     is_sender = field.role is Role.INSTITUTION and dataset.category != "directory"
     kind = schema.field(field.name).type

@@ -109,6 +109,7 @@ class ParquetTable:
             self._file.stream(),
             pre_buffer=False,
             buffer_size=64 * KIB,
+            page_checksum_verification=True,
             thrift_string_size_limit=_METADATA_BYTES,
             thrift_container_size_limit=_METADATA_ITEMS,
         )

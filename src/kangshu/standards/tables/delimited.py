@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -154,13 +155,13 @@ class _Records:
             raise RowTooLongError(text, place=f"row {self._seen + 1}")
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Parsed:
     """What came out of a block: good rows, ragged ones, and the length of an open row at its end."""
 
-    def __init__(self, record: pa.RecordBatch, *, ragged: list[RaggedRow], open_bytes: int) -> None:
-        self.record = record
-        self.ragged = ragged
-        self.open_bytes = open_bytes
+    record: pa.RecordBatch
+    ragged: list[RaggedRow]
+    open_bytes: int
 
 
 class _Parser:
@@ -205,7 +206,7 @@ class _Parser:
         ]
         records = table.combine_chunks().to_batches()
         return _Parsed(
-            records[0] if records else pa.RecordBatch.from_pylist([], schema=self._schema),
+            record=records[0] if records else pa.RecordBatch.from_pylist([], schema=self._schema),
             ragged=ragged,
             open_bytes=len(self._last_text.encode()) - len(self._tail) + 1,  # it comes without line end
         )
