@@ -9,8 +9,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import python_calamine
-from simulated_region import SimulatedRegion
+from simulated_region import SimulatedRegion, read_region
+
+from kangshu.declarations import Pack
+from kangshu.simulation import simulate
 
 Row = dict[str, str]
 NUMBERS = ("居民身份证号码", "身份证号", "resident_number", "A20")
@@ -229,3 +233,19 @@ def test_the_centre_sends_the_directories(region: SimulatedRegion) -> None:
 
     assert set(sent) == {"division", "institution", "population"}
     assert all(file["fate"] == "committed" and file["rejected_rows"] == "0" for file in sent.values())
+
+
+def test_a_large_region_keeps_its_records_as_parquet(
+    tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kangshu.simulation.truth.CSV_RESIDENTS", 100)
+
+    summary = simulate(out=tmp_path, residents=1_000, months=2, pack=pack)
+
+    records = pq.read_table(tmp_path / "truth" / "records.parquet")
+    files = read_region(tmp_path, summary).files
+    told = {file["file"]: int(file["rows"]) for file in files if file["fate"] in ("committed", "superseded")}
+    assert Counter(records["file"].to_pylist()) == told
+    assert sorted(path.name for path in (tmp_path / "truth").iterdir()) == [
+        "errors.csv", "files.csv", "persons.csv", "records.parquet",
+    ]  # fmt: skip

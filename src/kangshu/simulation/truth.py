@@ -202,9 +202,9 @@ def _records(parts: Sequence[TruthPart]) -> Iterator[pa.Table]:
     """Yield file, row, data set and person of all rows of files that a platform is to look into."""
     for part in parts:
         known = max(part.fates, default=-1) + 1
-        paths = text([part.fates[number].path if number in part.fates else None for number in range(known)])
+        paths = text([part.fates[number].path if number in part.fates else "" for number in range(known)])
         datasets = text(
-            [part.fates[number].dataset if number in part.fates else None for number in range(known)]
+            [part.fates[number].dataset if number in part.fates else "" for number in range(known)]
         )
         counts = np.array([number in part.fates for number in range(known)], dtype=bool)
         with pq.ParquetFile(part.rows) as source:
