@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import httpx
 import pytest
-from api_world import (
+from console_world import (
     HOSPITAL,
     PASSWORD,
     SECOND_HOSPITAL,
@@ -26,7 +26,6 @@ from kangshu.kernel.texts import Text
 from kangshu.security.operations import create_client
 from kangshu.storage.errors import DatabaseUnavailableError
 
-pytest_plugins = ("api_world",)
 pytestmark = pytest.mark.database
 
 FILE = csv_bytes(visit_rows(residents(5), institution=HOSPITAL, day=date(2026, 3, 16)))

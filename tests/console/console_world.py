@@ -1,7 +1,7 @@
 """A small synthetic region for the tests of the doors: places, accounts, files that were really taken in.
 
-Nobody in it exists: division codes begin with 99, which no real place has. Test modules take the fixture
-`site_run` by `pytest_plugins = ("console_world",)`.
+Nobody in it exists: division codes begin with 99, which no real place has. The fixture
+`site_run` opens it.
 """
 
 from __future__ import annotations

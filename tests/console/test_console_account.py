@@ -11,7 +11,6 @@ from console_world import PASSWORD, Site
 
 from kangshu.audit import seal
 
-pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 NEW_PASSWORD = "Mountain-2027"

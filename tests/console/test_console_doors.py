@@ -11,7 +11,6 @@ from kangshu.audit import list_entries
 from kangshu.kernel.texts import Text
 from kangshu.storage.errors import DatabaseUnavailableError
 
-pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 PAGES = {

@@ -13,7 +13,6 @@ from console_world import HOSPITAL, SECOND_HOSPITAL, Site, csv_bytes, lab_rows, 
 from kangshu.console.pages.institutions import matrix
 from kangshu.intake import StandingCount
 
-pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 YESTERDAY = datetime(2026, 3, 17, 3, 0, tzinfo=UTC)

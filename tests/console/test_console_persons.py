@@ -23,7 +23,6 @@ from console_world import (
 
 from kangshu.audit import list_entries, list_for_person
 
-pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 PEOPLE = residents(6)

@@ -8,7 +8,6 @@ import httpx
 import pytest
 from console_world import HOSPITAL, ORIGIN, SECOND_HOSPITAL, Browser, Site, csv_bytes, residents, visit_rows
 
-pytest_plugins = ("console_world",)
 pytestmark = pytest.mark.database
 
 ROWS = visit_rows(residents(5), institution=HOSPITAL, day=date(2026, 3, 16))

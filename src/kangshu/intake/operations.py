@@ -376,6 +376,11 @@ class _FileWork:
         self._recognition = recognition
         self._institution = institution
         self._linker = services.make_linker(file_id) if recognition.dataset.about_persons else None
+        self._claim_columns = [
+            field.name
+            for role in (*_CLAIM_COLUMNS, Role.INSTITUTION)
+            if (field := recognition.dataset.with_role(role))
+        ]
         self._schema = lake_schema(recognition.dataset)
         self._rejected = self._accepted = self._unlinked = self._created = 0
         self._warned: Counter[str] = Counter()
@@ -470,8 +475,9 @@ class _FileWork:
         """Return the person of each row; rows with the same claim are linked once."""
         if self._linker is None:
             return None
-        _, first, which = np.unique(good["_claim"].to_numpy(), return_index=True, return_inverse=True)
-        claims = self._claims(good.take(pa.array(first)))
+        first, which = _distinct(good["_claim"])
+        names = [name for name in self._claim_columns if name in good.column_names]
+        claims = self._claims(good.select([*names, "_row"]).take(first))
         linked = await self._linker.link(connection, claims, now=self._services.clock.now())
         persons = np.asarray(linked.persons)[which]
         self._created += linked.created
@@ -617,6 +623,15 @@ async def _settled(task: asyncio.Task[Any] | None) -> None:
     if task is not None:
         with suppress(Exception):
             await task
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """Return where each different value stands first, and for each row which of these is its own."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    first = np.empty(len(encoded.dictionary), np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal codes the last one written stays
+    return pa.array(first), codes
 
 
 def _wall_clock(moment: datetime) -> datetime:

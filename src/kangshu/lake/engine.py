@@ -109,6 +109,8 @@ class Engine:
                 "preserve_insertion_order": False,
             },
         )
+        # DuckDB draws its bar on stdout, where commands print their one JSON object.
+        database.execute("SET enable_progress_bar = false")
         # In this order: each takes away the right to change the one before.
         database.execute(f"SET allowed_directories = [{_literal(str(self.lake))}]")
         database.execute("SET enable_external_access = false")

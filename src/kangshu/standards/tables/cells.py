@@ -84,13 +84,15 @@ def number_text(stored: str, *, shows: Shows = Shows.NUMBER, from_1904: bool = F
 
 
 def plain_number(value: float) -> str:
-    """Return a number as text: without fraction where it is whole, with an exponent from 10^15 on."""
+    """Return a number as a spreadsheet shows it, in at most 15 digits; from 10^15 on with an exponent."""
     if abs(value) >= _EXACT_NUMBERS:
         mantissa, _, exponent = f"{value:.16e}".partition("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
     if value == int(value):
         return str(int(value))
-    return repr(value)
+    # As a spreadsheet shows it: 0.1 + 0.2 is 0.3 there, not 0.30000000000000004.
+    rounded = float(f"{value:.15g}")
+    return repr(rounded)
 
 
 def _moment_text(value: float, *, shows: Shows, from_1904: bool) -> str:
