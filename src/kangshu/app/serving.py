@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -73,6 +74,8 @@ async def serve(
         try:
             server = _Server(_config(build_app(platform, demo_people=demo_people)))
             async with background(platform):
+                # What was made up to here stays: the collector need not look through it for every page.
+                gc.freeze()
                 if ready:
                     ready.set()
                 await server.serve(sockets=[listener])

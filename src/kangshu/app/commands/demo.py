@@ -60,6 +60,9 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
             err.print(f"模拟 {residents:,} 名居民 {months} 个月 / simulating …")
         run_simulation(region, residents, months, _SEED, start=start, quiet=quiet)
         marker.touch()
+    settings = home / "settings.toml"
+    if not settings.exists():
+        settings.write_text('region_name = "云海省（模拟）"\n', encoding="utf-8")
     taken = marker.with_name(f"{marker.name}-taken-in.json")
     async with open_platform(home) as platform:
         if taken.exists():
