@@ -198,7 +198,8 @@ def _silent(
 ) -> tuple[SilentInstitution, ...]:
     """Return who sent nothing this month, those that used to send first, the latest of them on top.
 
-    An information centre sends lists, not cases: it is not missed.
+    An information centre sends lists, not cases: it is not missed. Nor is a village clinic that never
+    sent anything itself, for its township's centre reports for it.
     """
     silent = [
         SilentInstitution(
@@ -207,7 +208,9 @@ def _silent(
             last_arrival=senders[one.code].last_arrival if one.code in senders else None,
         )
         for one in institutions
-        if not one.is_centre and (one.code not in senders or senders[one.code].files == 0)
+        if not one.is_centre
+        and not (one.is_village_unit and one.code not in senders)
+        and (one.code not in senders or senders[one.code].files == 0)
     ]
     return tuple(
         sorted(silent, key=lambda one: (one.last_arrival is None, -_seconds(one.last_arrival), one.code))

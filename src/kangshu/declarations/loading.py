@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -137,6 +138,8 @@ def _read_field(table: Table, *, codes: Mapping[str, CodeTable]) -> Field:
     table.refuse_unknown()
     if field.value_set and field.value_set not in codes:
         raise table.wrong("value_set", say("unknown_value_set", name=field.value_set))
+    if field.value_set:
+        field = replace(field, value_set_title=codes[field.value_set].title)
     _check_shape(table, field)
     return field
 

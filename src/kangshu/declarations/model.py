@@ -106,6 +106,7 @@ class Field:
     maximum: float | None = None
     pattern: str | None = None
     value_set: str | None = None
+    value_set_title: Text = _NO_TEXT
     unit: str | None = None
     role: Role | None = None
     privacy: Privacy = Privacy.NONE

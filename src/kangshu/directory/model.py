@@ -68,6 +68,11 @@ class Institution:
         """Whether this is a health information centre, which reports for all."""
         return self.type == HEALTH_INFORMATION_CENTRE
 
+    @property
+    def is_village_unit(self) -> bool:
+        """Whether this is a station or village clinic, for which its township's centre may report."""
+        return (self.type or "")[:2] in VILLAGE_UNIT_TYPES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Department:

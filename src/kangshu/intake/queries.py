@@ -178,8 +178,8 @@ def _field_text(rule: str, dataset: Dataset, name: str) -> Text:
         title_en=field.title.en,
         length=field.length,
         scale=field.scale,
-        table=field.value_set,
-        table_en=field.value_set,
+        table=field.value_set_title.zh,
+        table_en=field.value_set_title.en,
         minimum=_bound(field.minimum),
         maximum=_bound(field.maximum),
     )
