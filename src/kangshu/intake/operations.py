@@ -401,12 +401,7 @@ class _FileWork:
         writer: SegmentWriter,
         rejects: RejectsFile,
     ) -> None:
-        async for batch in batches:
-            rejects.add(batch.failures)
-            self._count(batch)
-            if batch.good.num_rows:
-                persons = await self._link(connection, batch.good)
-                await _in_thread(self._write, writer, batch.good, persons)
+        await self._link_and_write(connection, batches, writer, rejects)
         if not self._accepted + self._rejected:
             raise NoRowsError()
         await _in_thread(rejects.publish)
@@ -420,6 +415,29 @@ class _FileWork:
             # Not yet asked to commit, so certainly out: tried again and again it must not fill the disk.
             segment.path.unlink(missing_ok=True)
             raise
+
+    async def _link_and_write(
+        self,
+        connection: Connection,
+        batches: AsyncGenerator[CheckedBatch],
+        writer: SegmentWriter,
+        rejects: RejectsFile,
+    ) -> None:
+        """Link each batch's persons while the batch before it is being written."""
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for batch in batches:
+                rejects.add(batch.failures)
+                self._count(batch)
+                if batch.good.num_rows:
+                    persons = await self._link(connection, batch.good)
+                    if writing:
+                        await asyncio.shield(writing)
+                    writing = asyncio.create_task(asyncio.to_thread(self._write, writer, batch.good, persons))
+            if writing:
+                await asyncio.shield(writing)
+        finally:
+            await _settled(writing)
 
     async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
         now = self._services.clock.now()
