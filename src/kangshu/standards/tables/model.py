@@ -75,7 +75,7 @@ class Limits:
     """One cell, in UTF-8; a longer one is a `RowFault`."""
     faults: int = 1_000_000
     """Ragged rows, and likewise empty rows, before the file is given up."""
-    batch_rows: int = 32_768
+    batch_rows: int = 131_072
     batch_bytes: int = 32 * MIB
     shared_text_bytes: int = 256 * MIB
     """The shared strings of a workbook, which are held in memory."""
