@@ -21,7 +21,7 @@ from kangshu.app.benchmarks.model import Measurement, Stage, percentiles
 from kangshu.app.benchmarks.surroundings import Watch, elsewhere, fresh_folder, fresh_platform, machine
 from kangshu.app.benchmarks.visitor import Visitor
 from kangshu.app.platform import Platform
-from kangshu.app.serving import build_app
+from kangshu.app.serving import build_app, spare_collector
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.consent import Purpose, grant_read
 from kangshu.declarations import Dataset, Field, FieldType, Role
@@ -298,6 +298,7 @@ async def _signed_in(platform: Platform) -> Visitor:
             now=platform.clock.now(),
         )
     visitor = Visitor(build_app(platform))
+    spare_collector()
     answer = await visitor.post("/console/sign-in", {"name": "doctor", "password": password})
     assert answer.status == 303, "who has an account is let in"
     return visitor
