@@ -206,7 +206,7 @@ def test_numbers_stay_right_across_blocks(table):
 def test_a_file_of_nothing_but_ragged_rows_gives_batches_without_rows(table):
     path = table("a,b\n" + "1\n" * 100_000)
 
-    with open_table(path, scratch=path.parent) as reader:
+    with open_table(path, scratch=path.parent, limits=Limits(batch_rows=32_768)) as reader:
         batches = list(reader.batches())
 
     assert sum(batch.table.num_rows for batch in batches) == 0
@@ -309,7 +309,7 @@ def test_a_short_last_row_with_a_line_end_is_only_ragged(table):
 
 def test_batches_are_bounded_by_rows_and_by_bytes(table):
     path = table("a,b\n" + "1,2\n" * 200_000)
-    with open_table(path, scratch=path.parent) as reader:
+    with open_table(path, scratch=path.parent, limits=Limits(batch_rows=32_768)) as reader:
         sizes = [batch.table.num_rows for batch in reader.batches()]
     assert sum(sizes) == 200_000
     assert max(sizes) < 50_000
