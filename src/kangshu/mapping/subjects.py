@@ -1,0 +1,79 @@
+"""Read from a FHIR Patient what tells who it is, whatever the message was that brought it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from kangshu.mapping.authorities import Authorities
+from kangshu.mapping.model import Subject, SubjectIdentifier
+
+_SEX = {"male": "1", "female": "2"}
+_HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
+_USES = ("official", "usual", "", "nickname", "anonymous", "temp", "maiden", "old")
+_PHONES = ("phone", "sms")
+_DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+
+
+def subject_of(patient: Mapping[str, Any], *, sender: str, authorities: Authorities) -> Subject:
+    """Return the person of whom a Patient tells; what is not told, or told in part only, is None.
+
+    `sender` is the institution that sent it: numbers without an authority are its own.
+    """
+    return Subject(
+        institution=sender,
+        identifiers=_identifiers(patient.get("identifier", ()), sender=sender, authorities=authorities),
+        name=_name(patient.get("name", ())),
+        birth_date=_day(patient.get("birthDate")),
+        sex=_SEX.get(patient.get("gender", "")),
+        phone=_phone(patient.get("telecom", ())),
+    )
+
+
+def _identifiers(
+    identifiers: Sequence[Mapping[str, Any]], *, sender: str, authorities: Authorities
+) -> tuple[SubjectIdentifier, ...]:
+    found: dict[SubjectIdentifier, None] = {}
+    for one in identifiers:
+        if one.get("use") == "old" or not one.get("value"):
+            continue
+        codings = one.get("type", {}).get("coding", ())
+        code = next((coding["code"] for coding in codings if coding.get("code")), None)
+        authority = one.get("system") or one.get("assigner", {}).get("display")
+        resolved = authorities.resolve(value=one["value"], authority=authority, type_code=code, sender=sender)
+        if resolved:
+            found[resolved] = None
+    return tuple(found)
+
+
+def _name(names: Sequence[Mapping[str, Any]]) -> str | None:
+    told = [(_USES.index(use) if (use := one.get("use", "")) in _USES else 2, one) for one in names]
+    for _, one in sorted(told, key=lambda pair: pair[0]):
+        if text := one.get("text") or _joined(one):
+            return text
+    return None
+
+
+def _joined(name: Mapping[str, Any]) -> str:
+    family, given = name.get("family", ""), [part for part in name.get("given", ()) if part]
+    if _HAN.search(family + "".join(given)):
+        return family + "".join(given)
+    return " ".join(part for part in (*given, family) if part)
+
+
+def _day(text: object) -> date | None:
+    if not isinstance(text, str) or not _DAY.match(text):
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _phone(contacts: Sequence[Mapping[str, Any]]) -> str | None:
+    mobile_first = sorted(contacts, key=lambda one: one.get("use") != "mobile")
+    return next(
+        (one["value"] for one in mobile_first if one.get("system") in _PHONES and one.get("value")), None
+    )
