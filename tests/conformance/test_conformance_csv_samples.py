@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kangshu.app.conformance import Taken, as_markdown, take_csv_samples
+from kangshu.app.conformance.tables import Taken, as_markdown, take_csv_samples
 from kangshu.app.platform import open_platform
 from kangshu.storage import embedded
 

@@ -395,7 +395,9 @@ class Site:
         return browser
 
 
-def doors(platform: Platform, *, upload_limit_bytes: int = 1 << 20) -> tuple[Starlette, list[str]]:
+def doors(
+    platform: Platform, *, upload_limit_bytes: int = 1 << 20, replay: Any = None
+) -> tuple[Starlette, list[str]]:
     """Return console and machine doors over `platform`; uploads are taken in at once."""
     submitted: list[str] = []
 
@@ -440,6 +442,7 @@ def doors(platform: Platform, *, upload_limit_bytes: int = 1 << 20) -> tuple[Sta
             whereabouts=LakeWhereabouts(platform),
             write_template=lambda dataset: b"PK" + dataset.name.encode(),
             anchor=platform.home / "anchor",
+            replay=replay,
             region=Text(zh="云泽省（合成）", en="Yunze (synthetic)"),
             demo_accounts=(
                 console.DemoAccount(name="centre", password=PASSWORD, title=Text(zh="业务员", en="staff")),

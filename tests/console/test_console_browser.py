@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from console_messages import Replayer, keep, live_messages
 from console_world import (
     HOSPITAL,
     PASSWORD,
@@ -45,6 +46,8 @@ PAGES = (
     "/console/",
     "/console/receipts",
     "/console/receipts/2",
+    "/console/messages",
+    "/console/messages/2",
     "/console/upload",
     "/console/institutions",
     f"/console/institutions/{HOSPITAL}",
@@ -124,7 +127,8 @@ class LiveSite:
                 (drug_rows(PEOPLE, institution=SECOND_HOSPITAL, day=day), "drug", SECOND_HOSPITAL),
             ):
                 await send(platform, csv_bytes(rows), name=f"{name}_{day}.csv", institution=institution)
-            app, _ = doors(platform)
+            await keep(platform, *live_messages(datetime.now(UTC)))
+            app, _ = doors(platform, replay=Replayer())
             config = uvicorn.Config(app, log_config=None, access_log=False)
             self._server = uvicorn.Server(config)
             self._ready.set()
@@ -274,6 +278,34 @@ def test_on_a_phone_the_menu_opens_and_closes(chromium, live_site):
     page.click("#nav >> text=接收回执")
     page.wait_for_url("**/console/receipts")
     assert not page.is_visible("#nav")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_from_a_refused_message_to_its_text_and_another_try(chromium, live_site, width: int):
+    tab = Tab(chromium, live_site.origin, width=width, height=844)
+    page = tab.page
+    tab.sign_in("hospital")
+
+    page.goto("/console/messages")
+    page.select_option("#state", "refused")
+    page.click(".filters button[type=submit]")
+    page.wait_for_url("**state=refused**")
+    page.click("tbody .row-link >> nth=0")
+    page.wait_for_selector(".body-lines .is-marked")
+    assert "虚构" not in page.content()
+
+    page.click("text=查看原文")
+    page.wait_for_url("**/body")
+    assert "虚构^人物" in page.inner_text(".body-lines .is-marked")
+    page.click("text=遮盖")
+    page.wait_for_selector("text=数值已遮盖")
+    assert "虚构" not in page.content()
+    page.click("main button:has-text('重新处理')")
+    page.wait_for_selector(".flash .notice")
+
+    assert "接收 1 条" in page.inner_text(".flash")
+    assert tab.complaints == []
+    assert all(address.startswith(live_site.origin) for address in tab.asked)
 
 
 def test_the_pages_work_without_the_script(chromium, live_site, tmp_path: Path):

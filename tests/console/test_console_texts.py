@@ -12,6 +12,7 @@ from kangshu.console import acts
 from kangshu.console.rendering import say
 from kangshu.declarations import Dimension, FieldType, Obligation, Privacy, Scope, Severity
 from kangshu.intake import FileState
+from kangshu.intake.messages import BODY_READ, REPLAY, MessageFormat, MessageState
 
 CONSOLE = resources.files("kangshu.console")
 TEMPLATES = {entry.name: entry.read_text() for entry in CONSOLE.joinpath("templates").iterdir()}
@@ -29,7 +30,10 @@ MADE_UP = (
     + [f"privacy.{privacy}" for privacy in Privacy if privacy is not Privacy.NONE]
     + [f"dimension.{dimension}" for dimension in Dimension]
     + [f"scope.{scope}" for scope in Scope]
-    + [f"action.{action}" for action in acts.ACTIONS]
+    + [f"action.{action}" for action in (*acts.ACTIONS, BODY_READ, REPLAY)]
+    + [f"message_state.{state}" for state in MessageState]
+    + [f"message_format.{one}" for one in MessageFormat]
+    + [f"message.says_{state}" for state in ("accepted", "refused", "conflict", "superseded")]
 )
 FAMILIES = (
     "check.",
@@ -42,7 +46,7 @@ FAMILIES = (
     "review.",
     "action.",
 )
-FAMILIES += ("open.about.", "receipt.says_")
+FAMILIES += ("open.about.", "receipt.says_", "message.says_", "message_state.", "message_format.", "channel.")
 
 
 def test_every_text_that_a_page_names_is_in_the_catalogue():

@@ -14,6 +14,7 @@ ROOT = Path(kangshu.__file__).parent
 OPEN_HOUSES = {"kernel", "standards", "storage", "security", "app"}
 # A use that needs one room only, named with its reason.
 SIDE_DOORS = {
+    "kangshu.intake.messages": "the message lane has its own front door beside the bulk lane's",
     "kangshu.declarations.reference": "writing the reference pages is the command line's business alone",
     "kangshu.intake.template": "writing workbooks loads XlsxWriter, which taking files in does not need",
 }

@@ -66,6 +66,9 @@ class Person:
     owned: str | None = None
     sex: str | None = None
     phone: str | None = None
+    former_name: str | None = None
+    former_birth: date | None = None
+    corrections: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def facts(self) -> tuple[Any, ...]:
@@ -105,6 +108,30 @@ class Region:
             if told[row]:
                 found[row] = self.decide(claims[row], told[row])
         return [found[row] for row in range(len(claims))]
+
+    def tell(self, claim: Claim) -> Person | None:
+        """Return whose the claim of a message is, which is news of whom its number was known for."""
+        own = [text for text in claim.identifiers if text[0] in "34"]
+        before = [holding.person for text in own for holding in self.holdings.get(text, [])]
+        (person,) = self.link_new([claim])
+        if person in before:
+            self.correct(person, claim)
+        return person
+
+    def correct(self, person: Person, claim: Claim) -> None:
+        told = (claim.known_name, claim.sex, None if person.owned else claim.birth, claim.phone)
+        shown = (person.name, person.sex, person.birth, person.phone)
+        pairs = zip(told, shown, strict=True)
+        replaced = tuple(old if new and old and new != old else None for new, old in pairs)
+        name, sex, birth, phone = replaced
+        if name:
+            person.former_name, person.name = name, claim.known_name
+        if birth:
+            person.former_birth, person.birth = birth, claim.birth
+        person.sex = claim.sex if sex else person.sex
+        person.phone = claim.phone if phone else person.phone
+        if any(replaced):
+            person.corrections.append(replaced)
 
     def settled(self, claim: Claim) -> Person | None:
         weaker = [text for text in claim.identifiers if not text.startswith("1:")]
@@ -211,8 +238,11 @@ class Region:
 
 
 def agreement(claim: Claim, person: Person) -> int:
-    pairs = [(claim.known_name, person.name), (claim.birth, person.birth)]
-    compared = [one == other for one, other in pairs if one and other]
+    pairs = [
+        (claim.known_name, person.name, person.former_name),
+        (claim.birth, person.birth, person.former_birth),
+    ]
+    compared = [told in (known, former) for told, known, former in pairs if told and known]
     return -1 if compared and not any(compared) else sum(compared)
 
 

@@ -89,7 +89,7 @@ def test_the_visible_rows_are_those_of_the_live_files(database_run, fixed_clock,
 
 async def _clear(database: Database) -> None:
     async with database.connection() as connection:
-        await connection.execute("TRUNCATE lake_file, lake_segment, lake_run")
+        await connection.execute("TRUNCATE lake_file, lake_segment, lake_run, lake_dropped_row")
 
 
 async def _do(database: Database, lake: Lake, model: Model, now, name: str, detail) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from kangshu.api import files, probes, tokens
+from kangshu.api import files, messages, probes, tokens
+from kangshu.api.fhir import build_fhir
 from kangshu.api.problems import MEDIA_TYPE, SCHEMA, broken, http_refused, invalid, refused
 from kangshu.api.reference import show_reference, show_style
 from kangshu.api.services import Services
@@ -39,8 +40,9 @@ def build(services: Services) -> FastAPI:
         },
     )
     app.state.services = services
-    for module in (probes, tokens, files):
+    for module in (probes, tokens, files, messages):
         app.include_router(module.router)
+    app.router.routes.append(Mount("/fhir", app=build_fhir(services)))
     app.router.routes.append(Route("/docs", show_reference))
     app.router.routes.append(Route("/docs/style.css", show_style))
     return app

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
@@ -26,7 +26,7 @@ from kangshu.api.errors import (
 )
 from kangshu.api.problems import accepted_language
 from kangshu.api.services import Services
-from kangshu.api.tokens import authenticate
+from kangshu.api.tokens import Caller
 from kangshu.audit import AuditEntry, record
 from kangshu.directory import find_institution, institution_codes
 from kangshu.intake import (
@@ -48,8 +48,6 @@ _OPEN = frozenset({FileState.RECEIVED, FileState.WORKING, FileState.FAILED})
 _FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 router = APIRouter(tags=["data sets"])
-
-Caller = Annotated[Principal, Depends(authenticate)]
 
 
 class ReasonAnswer(BaseModel):

@@ -9,9 +9,12 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from kangshu.consent import Whereabouts
 from kangshu.declarations import Pack
 from kangshu.intake import Receipt
+from kangshu.intake.messages import TakeMessage
 from kangshu.kernel.clock import Clock
+from kangshu.records import ReadFhir, WriteFhir
 from kangshu.security.keys import Keys
 from kangshu.security.principals import Principal
 from kangshu.storage.database import Database
@@ -45,6 +48,10 @@ class Services:
     random: Callable[[int], bytes]
     """`random(n)` gives n unpredictable bytes (`secrets.token_bytes`)."""
     submit_upload: SubmitUpload
+    take_message: TakeMessage
+    write_fhir: WriteFhir
+    read_fhir: ReadFhir
+    whereabouts: Whereabouts
     lake_home: Path
     """Where the lake and the lists of refused rows lie."""
     inbox: Path

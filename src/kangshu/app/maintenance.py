@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from kangshu import audit, intake, lake
 from kangshu.app.platform import Platform
+from kangshu.intake import messages
 from kangshu.storage import jobs
 
 
 async def settle(platform: Platform) -> None:
-    """Seal what was recorded and merge the small segments that have become many."""
+    """Seal what was recorded, bring messages' rows to the lake, merge the small segments that are many."""
     await seal_audit(platform)
+    await bring_messages_to_lake(platform)
     await merge_segments(platform)
 
 
@@ -42,3 +46,20 @@ async def sweep(platform: Platform) -> None:
     await intake.sweep(platform.intake)
     async with platform.database.transaction() as connection:
         await lake.sweep_orphans(platform.home, connection, now=platform.clock.now())
+
+
+async def bring_messages_to_lake(platform: Platform) -> None:
+    """Let the rows that messages brought since the last time be counted by the statistics."""
+    await lake.flush_staged(platform.database, platform.engine, pack=platform.pack)
+
+
+async def prune_messages(platform: Platform) -> None:
+    """Remove the bytes of messages whose time is over; that they were removed stays on record."""
+    now = platform.clock.now()
+    before = now - timedelta(days=platform.settings.message_days)
+    await messages.prune_bodies(platform.database, before=before, now=now)
+
+
+async def fold_counts(platform: Platform) -> None:
+    """Add up what was counted of messages, so that counting stays quick."""
+    await messages.fold_counts(platform.database)

@@ -10,7 +10,13 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 
 import structlog
@@ -25,7 +31,20 @@ from kangshu import __version__, api, console
 from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
-from kangshu.app.maintenance import clear_merged, merge_dataset, seal_audit, sweep
+from kangshu.app.maintenance import (
+    bring_messages_to_lake,
+    clear_merged,
+    fold_counts,
+    merge_dataset,
+    prune_messages,
+    seal_audit,
+    sweep,
+)
+from kangshu.app.messages.lane import MessageLane
+from kangshu.app.messages.looking import ReadLane
+from kangshu.app.messages.mllp import mllp_door
+from kangshu.app.messages.opening import open_lane
+from kangshu.app.messages.replaying import Replays
 from kangshu.app.platform import Platform, open_platform
 from kangshu.app.subscriptions import MERGE_JOB, subscribers
 from kangshu.app.uploads import JOB, Uploads, queue_file
@@ -45,6 +64,8 @@ _SEAL_SECONDS = 1.0
 _CLEAR_SECONDS = 300.0
 _FALLEN_SECONDS = 5.0
 _SWEEP_SECONDS = 6 * 3600.0
+_FOLD_SECONDS = 60.0
+_PRUNE_SECONDS = 3600.0
 _PARENT_SECONDS = 1.0
 _FAREWELL_SECONDS = 20  # what requests under way are given at a stop
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -56,6 +77,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
+    mllp_port: int | None = None,
     demo_people: Sequence[DemoPerson] = (),
     ready: asyncio.Event | None = None,
 ) -> None:
@@ -72,8 +94,10 @@ async def serve(
     async with open_platform(home) as platform:
         siblings = [await _start_sibling(home, listener) for _ in range(1, workers)]
         try:
-            server = _Server(_config(build_app(platform, demo_people=demo_people)))
-            async with background(platform):
+            lane = open_lane(platform)
+            server = _Server(_config(build_app(platform, lane, demo_people=demo_people)))
+            port = platform.settings.mllp_port if mllp_port is None else mllp_port
+            async with background(platform), _mllp(platform, lane, port=port):
                 spare_collector()
                 if ready:
                     ready.set()
@@ -85,12 +109,31 @@ async def serve(
                 await sibling.wait()
 
 
+@asynccontextmanager
+async def serving(platform: Platform, lane: MessageLane, *, port: int) -> AsyncIterator[int]:
+    """Serve the doors over HTTP while the block runs; gives the port, a free one for 0."""
+    listener = _listen("127.0.0.1", port)
+    server = _Server(_config(build_app(platform, lane)))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _mllp(platform: Platform, lane: MessageLane, *, port: int) -> AbstractAsyncContextManager[object]:
+    return mllp_door(platform, lane, port=port) if port else nullcontext()
+
+
 async def serve_only(*, home: Path, descriptor: int, parent: int) -> None:
     """Serve on an inherited socket, without background work, as long as the first process lives."""
     set_up_logs()
     listener = socket.socket(fileno=descriptor)
     async with open_platform(home) as platform:
-        server = _Server(_config(build_app(platform)))
+        server = _Server(_config(build_app(platform, open_lane(platform))))
         watching = asyncio.create_task(_end_with(parent, server))
         try:
             await server.serve(sockets=[listener])
@@ -138,8 +181,11 @@ def spare_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> Starlette:
+def build_app(
+    platform: Platform, lane: MessageLane | None = None, *, demo_people: Sequence[DemoPerson] = ()
+) -> Starlette:
     """Return the web application with every door mounted; `demo_people` stand on the sign-in page."""
+    lane = lane or open_lane(platform)
     uploads = Uploads(platform)
     inbox = platform.home / "inbox"
     inbox.mkdir(parents=True, exist_ok=True)
@@ -157,6 +203,8 @@ def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> 
             random=secrets.token_bytes,
             whereabouts=whereabouts,
             submit_upload=uploads.submit,
+            rows=lane.tools.rows,
+            replay=Replays(platform.database, lane),
             write_template=lambda dataset: _template(platform, dataset),
             lake_home=platform.home,
             inbox=inbox,
@@ -178,6 +226,10 @@ def build_app(platform: Platform, *, demo_people: Sequence[DemoPerson] = ()) -> 
             clock=platform.clock,
             random=secrets.token_bytes,
             submit_upload=uploads.submit,
+            take_message=lane.take,
+            write_fhir=lane.write_fhir,
+            read_fhir=ReadLane(platform.database, clock=platform.clock, whereabouts=whereabouts),
+            whereabouts=whereabouts,
             lake_home=platform.home,
             inbox=inbox,
             upload_limit_bytes=limit,
@@ -213,6 +265,9 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         _repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform)),
         _repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform)),
         _repeat(stop, _SWEEP_SECONDS, "sweep", lambda: sweep(platform)),
+        _repeat(stop, platform.settings.lake_seconds, "lake", lambda: bring_messages_to_lake(platform)),
+        _repeat(stop, _FOLD_SECONDS, "fold", lambda: fold_counts(platform)),
+        _repeat(stop, _PRUNE_SECONDS, "prune", lambda: prune_messages(platform)),
     ]
     if folder := platform.settings.watch_folder:
         lanes.append(_keep_going(stop, "watch", lambda: watch(platform, Path(folder))))

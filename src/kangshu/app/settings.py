@@ -13,7 +13,17 @@ from kangshu.app.errors import SettingsError, say
 
 DEFAULT_HOME = Path("kangshu-home")
 
-_LEAST = {"threads": 1, "memory_mib": 128, "upload_limit_mib": 1, "job_lease_seconds": 5}
+_LEAST = {
+    "threads": 1,
+    "memory_mib": 128,
+    "upload_limit_mib": 1,
+    "job_lease_seconds": 5,
+    "mllp_port": 0,
+    "mllp_connections": 1,
+    "mllp_idle_seconds": 5,
+    "message_days": 1,
+    "lake_seconds": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,16 @@ class Settings:
     watch_folder: str = ""  # files put here are taken in; empty: nothing is watched
     job_lease_seconds: int = 60
     secure_cookies: bool = False  # true behind HTTPS: cookies are sent over HTTPS only
+    mllp_host: str = "127.0.0.1"  # where HL7 v2 messages are taken over MLLP
+    mllp_port: int = 0  # 0: no MLLP
+    mllp_certificate: str = ""  # PEM file of the server; with it MLLP speaks TLS
+    mllp_key: str = ""  # PEM file of the certificate's key
+    mllp_client_authorities: str = ""  # PEM file: only peers with a certificate of these are let in
+    mllp_connections: int = 200  # at most at the same time
+    mllp_idle_seconds: int = 600  # a connection on which nothing comes for so long is closed
+    mllp_queries: bool = False  # true: peers on MLLP may ask for persons (PIX, PDQ) without a certificate
+    message_days: int = 180  # for so long the bytes of messages are kept; documents are kept for good
+    lake_seconds: int = 10  # rows out of messages reach the statistics after so long
 
 
 def load_settings(home: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -64,6 +84,10 @@ def _check(settings: Settings) -> None:
     for name, least in _LEAST.items():
         if getattr(settings, name) < least:
             raise SettingsError(say("setting_least", name=name, least=least))
+    if bool(settings.mllp_certificate) != bool(settings.mllp_key):
+        raise SettingsError(say("setting_mllp_tls"))
+    if settings.mllp_client_authorities and not settings.mllp_certificate:
+        raise SettingsError(say("setting_mllp_tls"))
     if settings.language not in ("zh", "en"):
         raise SettingsError(say("setting_language"))
     if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):

@@ -14,10 +14,13 @@ from typing import Any
 
 from rich.progress import Progress
 
+from kangshu import identity
 from kangshu.app.clock import Moment
 from kangshu.app.errors import say
 from kangshu.app.files import institution_of_folder
 from kangshu.app.maintenance import settle
+from kangshu.app.messages.files import MessageFigures, message_format, take_message_file
+from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import Platform
 from kangshu.app.presenting import err
 from kangshu.intake import FileState, Receipt, describe_file, get_receipt, take_in
@@ -43,9 +46,19 @@ async def take_in_files(
     started = time.perf_counter()
     receipts: list[tuple[Path, Receipt]] = []
     unread: list[Path] = []
+    told = {path for path in files if dataset is None and message_format(path)}
+    messages = [path for path in files if path in told]
+    files = [path for path in files if path not in told]
+    persons_before = await _count_persons(platform)
+    figures = MessageFigures()
     bar = nullcontext() if quiet else Progress(console=err, transient=True)
     with bar as progress:
-        task = progress.add_task("采集 intake", total=len(files)) if progress else None
+        total = len(files) + len(messages)
+        task = progress.add_task("采集 intake", total=total) if progress else None
+
+        def advance() -> None:
+            if progress and task is not None:
+                progress.advance(task)
 
         async def one(path: Path) -> None:
             now = arrival_of(path) if arrival_of else platform.clock.now()
@@ -66,13 +79,46 @@ async def take_in_files(
             file_id = await take_in(services, arrival)
             async with platform.database.connection() as connection:
                 receipts.append((path, await get_receipt(connection, receipt_id=file_id)))
-            if progress and task is not None:
-                progress.advance(task)
+            advance()
 
         for wave in _waves(files):
             await _each(one, sorted(wave, key=arrival_of) if arrival_of else wave)
+        if messages:
+            await _take_messages(platform, messages, figures, institution, received_by, arrival_of, advance)
+    created = await _count_persons(platform) - persons_before
     await settle(platform)
-    return _figures(receipts, unread, seconds=time.perf_counter() - started)
+    return _figures(receipts, unread, figures, created=created, seconds=time.perf_counter() - started)
+
+
+async def _take_messages(
+    platform: Platform,
+    files: Sequence[Path],
+    figures: MessageFigures,
+    institution: str | None,
+    received_by: str,
+    arrival_of: Callable[[Path], datetime] | None,
+    advance: Callable[[], None],
+) -> None:
+    """Take in files of messages, in the order in which they came."""
+    lane = open_lane(platform)
+    for path in sorted(files, key=arrival_of) if arrival_of else files:
+        try:
+            await take_message_file(
+                lane,
+                path,
+                figures=figures,
+                sender=institution or institution_of_folder(path),
+                received_by=received_by,
+                received_at=arrival_of(path) if arrival_of else platform.clock.now(),
+            )
+        except OSError:
+            figures.refuse(str(path), None, say("file_unreadable"))
+        advance()
+
+
+async def _count_persons(platform: Platform) -> int:
+    async with platform.database.connection() as connection:
+        return await identity.count_persons(connection)
 
 
 def _waves(files: Sequence[Path]) -> list[list[Path]]:
@@ -107,7 +153,12 @@ async def _each(work: Callable[[Path], Awaitable[None]], paths: Sequence[Path]) 
 
 
 def _figures(
-    receipts: Sequence[tuple[Path, Receipt]], unread: Sequence[Path], *, seconds: float
+    receipts: Sequence[tuple[Path, Receipt]],
+    unread: Sequence[Path],
+    messages: MessageFigures,
+    *,
+    created: int,
+    seconds: float,
 ) -> dict[str, Any]:
     text = say("file_unreadable")
     missed = [{"file": str(path), "place": None, "reason": text.zh, "reason_en": text.en} for path in unread]
@@ -133,16 +184,17 @@ def _figures(
         if receipt.state is not FileState.REJECTED and receipt.rejected
     ]
     return {
-        "files": len(receipts) + len(unread),
+        "files": len(receipts) + len(unread) + messages.files,
         "files_committed": sum(one.state in (FileState.COMMITTED, FileState.SUPERSEDED) for one in taken),
         "files_rejected": len(refused) + len(unread),
-        "messages": 0,
+        "messages": messages.messages,
         "rows": sum(one.rows for one in taken),
-        "accepted": sum(one.accepted for one in taken if one.state is not FileState.REJECTED),
-        "duplicate": sum(one.state is FileState.DUPLICATE for one in taken),
-        "rejected": sum(one.rejected for one in taken),
-        "rejections": missed + refused + partial,
-        "persons_created": sum(one.persons_created for one in taken),
+        "accepted": messages.accepted
+        + sum(one.accepted for one in taken if one.state is not FileState.REJECTED),
+        "duplicate": messages.duplicate + sum(one.state is FileState.DUPLICATE for one in taken),
+        "rejected": messages.rejected + sum(one.rejected for one in taken),
+        "rejections": missed + refused + partial + messages.rejections,
+        "persons_created": created,
         "seconds": round(seconds, 3),
         "receipts": [one.id for one in taken],
     }

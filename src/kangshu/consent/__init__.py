@@ -1,13 +1,19 @@
 """May this be read, by whom, for what: no grant, no read.
 
 `grant_read` weighs role, purpose and reach, writes its decision to the audit, and only then gives an
-`AccessGrant` or refuses. Nothing else can make a grant. In an emergency a clinician may break the glass
-with a reason; that is flagged. Where a person was, consent learns from the `Whereabouts` it is given.
+`AccessGrant` or refuses; `grant_reads` does so for many at once. Nothing else can make a grant. In an
+emergency a clinician may break the glass with a reason; that is flagged. Where a person was, consent learns
+from the `Whereabouts` it is given.
 """
 
-from kangshu.consent.errors import AccessRefusedError, ConsentError, ReasonMissingError
+from kangshu.consent.errors import (
+    AccessRefusedError,
+    ConsentError,
+    ReasonMissingError,
+    WhereaboutsUnknownError,
+)
 from kangshu.consent.model import AccessGrant, Purpose, purpose_title
-from kangshu.consent.operations import Whereabouts, grant_read
+from kangshu.consent.operations import ReadRequest, Whereabouts, grant_read, grant_reads
 from kangshu.consent.policy import purposes_for
 
 __all__ = [
@@ -15,9 +21,12 @@ __all__ = [
     "AccessRefusedError",
     "ConsentError",
     "Purpose",
+    "ReadRequest",
     "ReasonMissingError",
     "Whereabouts",
+    "WhereaboutsUnknownError",
     "grant_read",
+    "grant_reads",
     "purpose_title",
     "purposes_for",
 ]

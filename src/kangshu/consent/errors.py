@@ -1,8 +1,9 @@
 """What can go wrong with asking for somebody's data.
 
 ConsentError
-  AccessRefusedError   forbidden  role, purpose or reach do not allow it; the refusal is on record
-  ReasonMissingError   incorrect  breaking the glass needs a reason; the attempt is on record
+  AccessRefusedError       forbidden    role, purpose or reach do not allow it; the refusal is on record
+  ReasonMissingError       incorrect    breaking the glass needs a reason; the attempt is on record
+  WhereaboutsUnknownError  unavailable  it cannot be told now where the person was; the attempt is on record
 """
 
 from __future__ import annotations
@@ -26,3 +27,9 @@ class ReasonMissingError(ConsentError):
     """Say in a few words what the emergency is."""
 
     kind: ClassVar[Kind] = Kind.INCORRECT
+
+
+class WhereaboutsUnknownError(ConsentError):
+    """Try again when what tells where people were can be read again."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE

@@ -43,6 +43,13 @@ _GROUPS = (
                 may=Permission.SEE_RECEIPTS,
             ),
             Entry(
+                href="/console/messages",
+                title="nav.messages",
+                icon="messages",
+                key="x",
+                may=Permission.SEE_MESSAGES,
+            ),
+            Entry(
                 href="/console/upload", title="nav.upload", icon="upload", key="u", may=Permission.SUBMIT_DATA
             ),
             Entry(

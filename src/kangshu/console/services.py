@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from kangshu.consent import Whereabouts
 from kangshu.declarations import Dataset, Pack
 from kangshu.intake import Receipt
+from kangshu.intake.messages import ReplayMessages
 from kangshu.kernel.clock import Clock
 from kangshu.kernel.texts import Text
 from kangshu.lake import Engine
@@ -67,6 +68,8 @@ class Services:
     """A folder for uploads on their way in; best on the lake's own disk."""
     anchor: Path
     """Where the head of the audit chain is kept."""
+    replay: ReplayMessages | None = None
+    """Tries refused messages again; without it the pages offer no such thing."""
     region: Text = field(default_factory=lambda: Text(zh="", en=""))
     zone: tzinfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
     upload_limit_bytes: int = 8 << 30

@@ -6,6 +6,17 @@ declaration is refused with file, line and reason.
 """
 
 from kangshu.declarations.errors import DeclarationError, UnknownDatasetError
+from kangshu.declarations.fhir import (
+    FhirCodes,
+    FhirCondition,
+    FhirConstant,
+    FhirField,
+    FhirResource,
+    FhirSettings,
+    FhirTerm,
+    FhirTest,
+)
+from kangshu.declarations.fhir_loading import PATIENT, PATIENT_PATHS
 from kangshu.declarations.loading import BASE_PACK, load_pack
 from kangshu.declarations.model import (
     Code,
@@ -22,17 +33,31 @@ from kangshu.declarations.model import (
     Scope,
     Severity,
 )
+from kangshu.declarations.paths import FhirPath, Filter, Step
+from kangshu.declarations.tables import Source, Table, read_source
 from kangshu.declarations.typing import duckdb_type, functions_sql
 
 __all__ = [
     "BASE_PACK",
+    "PATIENT",
+    "PATIENT_PATHS",
     "Code",
     "CodeTable",
     "Dataset",
     "DeclarationError",
     "Dimension",
+    "FhirCodes",
+    "FhirCondition",
+    "FhirConstant",
+    "FhirField",
+    "FhirPath",
+    "FhirResource",
+    "FhirSettings",
+    "FhirTerm",
+    "FhirTest",
     "Field",
     "FieldType",
+    "Filter",
     "Obligation",
     "Pack",
     "Privacy",
@@ -40,8 +65,12 @@ __all__ = [
     "Rule",
     "Scope",
     "Severity",
+    "Source",
+    "Step",
+    "Table",
     "UnknownDatasetError",
     "duckdb_type",
     "functions_sql",
     "load_pack",
+    "read_source",
 ]

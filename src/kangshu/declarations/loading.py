@@ -13,6 +13,8 @@ from pathlib import Path
 
 from kangshu.declarations.binding import check_rules
 from kangshu.declarations.errors import DeclarationError, say
+from kangshu.declarations.fhir import FhirSettings
+from kangshu.declarations.fhir_loading import read_resources, read_settings
 from kangshu.declarations.model import (
     Code,
     CodeTable,
@@ -52,9 +54,10 @@ def _load(folder: Path) -> Pack:
     codes = _read_code_tables(folder / "codes")
     functions_path = folder / "functions.sql"
     functions = functions_path.read_text(encoding="utf-8") if functions_path.exists() else ""
+    fhir = read_settings(folder / "fhir.toml")
     datasets: dict[str, Dataset] = {}
     for file in sorted((folder / "datasets").glob("*.toml")):
-        dataset = read_dataset(file, codes=codes)
+        dataset = read_dataset(file, codes=codes, fhir=fhir)
         datasets[dataset.name] = dataset
     pack = Pack(
         name=head.string("name"),
@@ -63,12 +66,13 @@ def _load(folder: Path) -> Pack:
         datasets=datasets,
         codes=codes,
         functions=functions,
+        fhir=fhir,
     )
     check_rules(pack, functions_path=functions_path)
     return pack
 
 
-def read_dataset(path: Path, *, codes: Mapping[str, CodeTable]) -> Dataset:
+def read_dataset(path: Path, *, codes: Mapping[str, CodeTable], fhir: FhirSettings | None = None) -> Dataset:
     """Return the data set declared in the file `path`, its rules' SQL not yet bound.
 
     Raises:
@@ -84,6 +88,12 @@ def read_dataset(path: Path, *, codes: Mapping[str, CodeTable]) -> Dataset:
     known = {field.name for field in fields}
     rules = tuple(_read_rule(table, known=known) for table in source.tables("rule"))
     _refuse_twin_rules(rules, source)
+    resources = read_resources(
+        source,
+        fields={field.name: field for field in fields},
+        settings=fhir or FhirSettings(),
+        tables=codes,
+    )
     dataset = Dataset(
         name=name,
         title=head.text("title"),
@@ -95,6 +105,7 @@ def read_dataset(path: Path, *, codes: Mapping[str, CodeTable]) -> Dataset:
         valid_to=head.day("valid_to") if head.has("valid_to") else None,
         fields=fields,
         rules=rules,
+        fhir=resources,
         key=head.names("key", known=known),
         event_time=head.string("event_time") if head.has("event_time") else None,
         absent_marks=head.strings("absent_marks"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
+from kangshu.declarations.fhir import FhirResource, FhirSettings
 from kangshu.kernel.texts import Text
 
 _NO_TEXT = Text(zh="", en="")
@@ -156,6 +157,8 @@ class Dataset:
     valid_from: date
     fields: tuple[Field, ...]
     rules: tuple[Rule, ...]
+    fhir: tuple[FhirResource, ...] = ()
+    """The resources that a row is, the anchor first; none where it has no place in FHIR."""
     valid_to: date | None = None
     key: tuple[str, ...] = ()
     event_time: str | None = None
@@ -222,6 +225,8 @@ class Pack:
     codes: Mapping[str, CodeTable] = field(default_factory=dict[str, CodeTable])
     functions: str = ""
     """SQL that defines the functions which rules may call (`functions.sql`)."""
+    fhir: FhirSettings = field(default_factory=FhirSettings)
+    """What all FHIR mappings share (`fhir.toml`)."""
 
     def dataset(self, name: str) -> Dataset:
         """Return the data set called `name`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from kangshu.declarations.fhir import FhirField, FhirResource
 from kangshu.declarations.model import CodeTable, Dataset, Field, FieldType, Obligation, Pack, Rule
 
 _OBLIGATIONS = {
@@ -27,11 +28,11 @@ def _index(pack: Pack) -> Iterator[str]:
     yield ""
     yield "Written by `kangshu datasets reference` from the declarations; do not edit."
     yield ""
-    yield "| 数据集 | data set | 名称 name | 字段 fields | 规则 rules | 标准 source |"
-    yield "|---|---|---|---:|---:|---|"
+    yield "| 数据集 | data set | 名称 name | 字段 fields | 规则 rules | FHIR | 标准 source |"
+    yield "|---|---|---|---:|---:|---|---|"
     for dataset in pack.datasets.values():
         link = f"[{dataset.title.zh}]({dataset.name}.md)"
-        figures = f"{len(dataset.fields)} | {len(dataset.rules)}"
+        figures = f"{len(dataset.fields)} | {len(dataset.rules)} | {_anchor(dataset)}"
         yield f"| {link} | {dataset.title.en} | `{dataset.name}` | {figures} | {_cell(dataset.source)} |"
     yield ""
 
@@ -58,6 +59,7 @@ def _dataset_page(dataset: Dataset, pack: Pack) -> Iterator[str]:
     yield ""
     yield from _field_table(dataset)
     yield from _rule_table(dataset)
+    yield from _mapping(dataset)
     yield from _code_tables(dataset, pack)
 
 
@@ -89,6 +91,75 @@ def _rule_table(dataset: Dataset) -> Iterator[str]:
             f"| {_cell(rule.message.en)} | {_predicate(rule)} |"
         )
     yield ""
+
+
+def _anchor(dataset: Dataset) -> str:
+    if not dataset.fhir:
+        return ""
+    return dataset.fhir[0].type if dataset.fhir[0].messages else f"({dataset.fhir[0].type})"
+
+
+def _mapping(dataset: Dataset) -> Iterator[str]:
+    if not dataset.fhir:
+        return
+    yield "## FHIR 映射 Mapping to FHIR R4"
+    yield ""
+    first = dataset.fhir[0].type
+    if dataset.fhir[0].messages:
+        yield f"消息中的每个 {first} 成为一行；每一行显示为 {first}。"
+        yield ""
+        yield f"Each {first} of a message is a row; a row shows as one."
+    else:
+        yield f"每一行显示为 {first}；消息不成为本数据集的行。"
+        yield ""
+        yield f"A row shows as {first}; messages make no rows of this data set."
+    yield ""
+    yield "`?` 只读 only read · `!` 只写 only written · `$name` 见 see `fhir.toml`"
+    yield ""
+    roles = [f"`{field.name}`" for field in dataset.fields if field.role and not _is_placed(dataset, field)]
+    if roles:
+        yield f"按角色取自机构、患者 by role, from the sender and the Patient: {', '.join(roles)}"
+        yield ""
+    titles = {field.name: field.title.zh for field in dataset.fields}
+    for resource in dataset.fhir:
+        yield from _resource(resource, titles)
+
+
+def _is_placed(dataset: Dataset, field: Field) -> bool:
+    return any(place.name == field.name for resource in dataset.fhir for place in resource.fields)
+
+
+def _resource(resource: FhirResource, titles: Mapping[str, str]) -> Iterator[str]:
+    yield f"### {resource.type} · `{resource.name}`"
+    yield ""
+    facts = [
+        ("每行有多个 several for one row", "`each`" if resource.each else ""),
+        ("被引用于 referred to by", _quoted(resource.texts["referred"])),
+        ("引用 refers by", _quoted(resource.texts["refers"])),
+        ("所属 linked with", f"`{resource.parent}`" if resource.parent else ""),
+        ("条件 when", "; ".join(f"`{one.text}`" for one in resource.when)),
+        ("撤销 withdrawn", "; ".join(f"`{one.text}`" for one in resource.withdrawn)),
+        ("至少一项 one of", ", ".join(f"`{name}`" for name in resource.one_of)),
+        ("常量 constants", "; ".join(f"`{one.text}`" for one in resource.constants)),
+    ]
+    for title, text in facts:
+        if text:
+            yield f"- {title}: {text}"
+    yield ""
+    if resource.fields:
+        yield "| 字段 field | | 位置 places |"
+        yield "|---|---|---|"
+        for place in resource.fields:
+            yield f"| `{place.name}` | {titles[place.name]} | {_terms(place)} |"
+        yield ""
+
+
+def _terms(place: FhirField) -> str:
+    return "<br>".join(f"`{_cell(term.text)}`" for term in place.terms)
+
+
+def _quoted(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _code_tables(dataset: Dataset, pack: Pack) -> Iterator[str]:

@@ -114,10 +114,10 @@ class Table:
             known = ", ".join(kind)
             raise self.wrong(key, say("unknown_value", key=key, value=value, known=known)) from None
 
-    def refuse_unknown(self) -> None:
-        """Refuse a key that nobody asked for: most often it is misspelt."""
+    def refuse_unknown(self, *, but: Iterable[str] = ()) -> None:
+        """Refuse a key that nobody asked for, but for sub-tables in `but`: most often it is misspelt."""
         for key in self.values:
-            if key not in self._asked and key.removesuffix("_en") not in self._asked:
+            if key not in self._asked and key.removesuffix("_en") not in self._asked and key not in but:
                 known = ", ".join(sorted(self._asked))
                 raise self.wrong(key, say("unknown_key", key=key, known=known))
 
@@ -163,6 +163,22 @@ class Source:
             Table(path=self.path, line=line, values=value, lines=keys)
             for value, (line, keys) in zip(values, places, strict=True)
         )
+
+    def nested(self, name: str, inner: str) -> tuple[Table | None, ...]:
+        """Return for every `[[name]]` in order its `[name.inner]`, or None where it has none."""
+        tables = self.tables(name)
+        places = self.positions.get(f"{name}.{inner}", ())
+        ends = [*(table.line for table in tables[1:]), 1 << 62]
+        found: list[Table | None] = []
+        for table, end in zip(tables, ends, strict=False):
+            value = table.values.get(inner)
+            if not isinstance(value, dict):
+                found.append(None)
+                continue
+            near = [place for place in places if table.line < place[0] < end]
+            line, keys = near[0] if near else (table.line, dict[str, int]())
+            found.append(Table(path=self.path, line=line, values=cast(dict[str, Any], value), lines=keys))
+        return tuple(found)
 
 
 def read_source(path: Path) -> Source:

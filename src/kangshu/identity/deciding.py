@@ -16,6 +16,11 @@ The rules, as a person would apply them, claim by claim:
    the date). While nobody owns it, a claim that agrees by name and in which number and date fit settles
    the dispute, and the date.
 
+6. A holder that was merged into another stands for both: whichever agrees better is the person, the holder
+   itself first. Merged persons are no cause for a review of each other.
+
+What a message corrected (`online`) leaves the value before it behind: who tells that still agrees.
+
 A claim is *settled* from the start where its weakest identifier has one holder, who agrees, owns the
 resident number that the claim tells (if it tells one), and of whom the claim tells nothing new. Settled
 claims are taken against what was known before the call, all others in a fixed order, the best-documented
@@ -91,7 +96,7 @@ def overused(claims: Evidence, identifiers: Identifiers, holders: Holders, *, li
     """
     size = len(identifiers.digests)
     told = identifiers.take(identifiers.kind != int(IdentifierKind.DEMOGRAPHIC))
-    held = np.bincount(holders.slot, minlength=size)
+    held = np.bincount(holders.slot[~holders.stands_in], minlength=size)
     crowded = np.bincount(told.slot, minlength=size) + held > limit
     entries = np.flatnonzero(crowded[told.slot])
     rows = told.claim[entries]

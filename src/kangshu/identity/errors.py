@@ -6,6 +6,9 @@ KangshuError
     ReviewUnknownError    not found    no review entry has this id
     ReviewDecidedError    conflict     somebody decided the entry before: look at it again
     SearchTooWideError    incorrect    give a number or a name to search by
+    SearchUnsupportedError  unsupported  the index does not find by this: ask in another way
+    MergeUnknownError     not found    no merge has this id, or nobody absorbed this person
+    MergeUndoneError      conflict     the merge has been undone: look at it again
     LinkingBusyError      busy         others kept changing the same persons: try again later
 """
 
@@ -42,6 +45,24 @@ class SearchTooWideError(IdentityError):
     """Give something to search by that few people share."""
 
     kind: ClassVar[Kind] = Kind.INCORRECT
+
+
+class SearchUnsupportedError(IdentityError):
+    """Give whole values, and something the index keeps."""
+
+    kind: ClassVar[Kind] = Kind.UNSUPPORTED
+
+
+class MergeUnknownError(IdentityError):
+    """Name a merge that exists, or a person that was merged into another."""
+
+    kind: ClassVar[Kind] = Kind.NOT_FOUND
+
+
+class MergeUndoneError(IdentityError):
+    """Look at the merge again: it has been undone."""
+
+    kind: ClassVar[Kind] = Kind.CONFLICT
 
 
 class LinkingBusyError(IdentityError):

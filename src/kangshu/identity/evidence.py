@@ -18,6 +18,8 @@ Digests = npt.NDArray[np.void]
 Rows = list[tuple[Ints, ...]]
 
 NOBODY = -1
+STANDS_IN = 2**15
+"""The variant of those who hold nothing themselves: after every other."""
 REASONS = tuple(ReviewReason)
 
 
@@ -83,32 +85,68 @@ class Identifiers:
 
 @dataclass(frozen=True, kw_only=True)
 class Holders:
-    """Who holds which identifier: `person` is holder number `variant` of the identifier in `slot`."""
+    """Who holds which identifier: `person` is holder number `variant` of the identifier in `slot`.
+
+    Where `stands_in`, the person holds nothing but survived a merge with a holder, and the claim may as
+    well be its.
+    """
 
     slot: Ints
     variant: Ints
     person: Ints
     disputed: Flags
+    stands_in: Flags
 
     @classmethod
     def none(cls) -> Holders:
         """Return no holders."""
         none = np.empty(0, dtype=np.int64)
-        return cls(slot=none, variant=none, person=none, disputed=none.astype(np.bool_))
+        flags = none.astype(np.bool_)
+        return cls(slot=none, variant=none, person=none, disputed=flags, stands_in=flags)
 
     def and_(self, other: Holders) -> Holders:
         """Return both."""
         return Holders(**_joined(self, other))
 
+    def with_survivors(self, persons: Persons) -> Holders:
+        """Return the holders and, where one was merged, its survivor standing beside it.
+
+        A survivor that holds the identifier itself needs nobody to stand in. `persons` are all holders.
+        """
+        survivor = persons.survivor[persons.rows(self.person)]
+        merged = np.flatnonzero(survivor)
+        if not len(merged):
+            return self
+        held = set(zip(self.slot.tolist(), self.person.tolist(), strict=True))
+        told = zip(self.slot[merged].tolist(), survivor[merged].tolist(), strict=True)
+        pairs = [pair for pair in dict.fromkeys(told) if pair not in held]
+        slot, person = columns_of(pairs, 2)
+        return self.and_(
+            Holders(
+                slot=slot,
+                variant=np.full(len(pairs), STANDS_IN, dtype=np.int64),
+                person=person,
+                disputed=np.zeros(len(pairs), dtype=np.bool_),
+                stands_in=np.ones(len(pairs), dtype=np.bool_),
+            )
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Persons:
-    """What is known of the holders, ascending by `person`; `seen` is the revision that was read."""
+    """What is known of the holders, ascending by `person`; `seen` is the revision that was read.
+
+    The former name and birth date are those that a message replaced last; `survivor` is the person into
+    whom this one was merged, 0 for none.
+    """
 
     person: Ints
     name: Ints
+    former_name: Ints
     birth: Ints
+    former_birth: Ints
     resident: Ints
+    survivor: Ints
     has_sex: Flags
     has_phone: Flags
     seen: Ints
@@ -119,7 +157,16 @@ class Persons:
         none = np.empty(0, dtype=np.int64)
         flags = none.astype(np.bool_)
         return cls(
-            person=none, name=none, birth=none, resident=none, has_sex=flags, has_phone=flags, seen=none
+            person=none,
+            name=none,
+            former_name=none,
+            birth=none,
+            former_birth=none,
+            resident=none,
+            survivor=none,
+            has_sex=flags,
+            has_phone=flags,
+            seen=none,
         )
 
     def and_(self, other: Persons) -> Persons:
@@ -189,13 +236,16 @@ def index_order(digests: Digests) -> Ints:
 def agreement(claims: Evidence, persons: Persons, *, of: Ints, at: Ints) -> Ints:
     """Return how many of name and birth date are equal between claims `of` and the persons at rows `at`.
 
-    0 where neither can be compared; -1 where something can, and differs, and nothing is equal.
+    0 where neither can be compared; -1 where something can, and differs, and nothing is equal. What a
+    message replaced last counts as equal too.
     """
     name, other_name = claims.name[of], persons.name[at]
     birth, other_birth = claims.birth[of], persons.birth[at]
     names = (name != 0) & (other_name != 0)
     births = (birth != UNKNOWN_DAY) & (other_birth != UNKNOWN_DAY)
-    equal = (names & (name == other_name)).astype(np.int64) + (births & (birth == other_birth))
+    same_name = (name == other_name) | (name == persons.former_name[at])
+    same_birth = (birth == other_birth) | (birth == persons.former_birth[at])
+    equal = (names & same_name).astype(np.int64) + (births & same_birth)
     return np.where((equal == 0) & (names | births), -1, equal)
 
 

@@ -43,6 +43,7 @@ from kangshu.identity.model import IdentifierKind
 from kangshu.identity.normalising import (
     COLUMNS,
     NAME_PREFIX,
+    PART_PREFIX,
     UNKNOWN_DAY,
     Claims,
     normalise,
@@ -246,6 +247,10 @@ class Linker:
             changes = await asyncio.to_thread(outcome.change_columns)
             await store.change_persons(connection, columns=changes)
             await store.add_events(connection, columns=outcome.event_columns(self._actor))
+        if parts := outcome.name_parts(ids):
+            digests = digest_many(self._keys.lookup_key, [PART_PREFIX + part for part, _ in parts])
+            numbers = halves(np.frombuffer(b"".join(digests), dtype="V16"))[0].tolist()
+            await store.add_name_parts(connection, digests=numbers, persons=[person for _, person in parts])
         if outcome.settlements:
             digests, variants = outcome.settled_holdings()
             await store.settle_identifiers(connection, digests=digests, variants=variants)
@@ -407,10 +412,14 @@ class _Known:
         found = await store.find_holders(
             self._connection, slots=slots[order], digests=digests[order], limit=HOLDERS_MOST
         )
-        self.holders = self.holders.and_(found)
-        unread = np.setdiff1d(found.person, self.persons.person)
-        if len(unread):
-            self.persons = self.persons.and_(await store.read_persons(self._connection, persons=unread))
+        await self._read(np.setdiff1d(found.person, self.persons.person))
+        survivors = self.persons.survivor[self.persons.survivor != 0]
+        await self._read(np.setdiff1d(survivors, self.persons.person))
+        self.holders = self.holders.and_(found.with_survivors(self.persons))
+
+    async def _read(self, persons: Ints) -> None:
+        if len(persons):
+            self.persons = self.persons.and_(await store.read_persons(self._connection, persons=persons))
 
 
 def _told(claims: Claims, kinds: Sequence[IdentifierKind]) -> tuple[pa.Array, Identifiers]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
 
+from kangshu.mapping import SubjectIdentifier
+
 
 class IdentifierKind(IntEnum):
     """What a person is known by, the strongest first; the numbers are stored."""
@@ -36,6 +38,9 @@ class EventKind(IntEnum):
 
     COMPLETED = 1  # a fact that was not known was filled, or a disputed one settled
     REVIEWED = 2
+    CORRECTED = 3  # a message told something else than before: the event says what was
+    MERGED = 4
+    SPLIT = 5  # a merge was undone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +57,16 @@ class PersonSummary:
     created_at: datetime
     origin: int | None
     """The file that first told of the person, where it came in a file."""
+    absorbed: tuple[int, ...] = ()
+    """Persons that were merged into this one; what it lacks itself is shown from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identifier:
-    """One identifier that a person holds. `issuer` is an institution code or a document type."""
+    """One identifier that a person holds.
+
+    `issuer` is an institution code, another assigning authority, or a document type.
+    """
 
     kind: IdentifierKind
     issuer: str | None
@@ -69,6 +79,8 @@ class Identifier:
     seen_at: datetime
     origin: int | None
     """The file that told it."""
+    person: int
+    """Who holds it: the person asked for, or one that was merged with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +101,21 @@ class Review:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormerFacts:
+    """What a message replaced; None: not replaced."""
+
+    name: str | None = field(default=None, repr=False)
+    sex: str | None = None
+    birth_date: date | None = field(default=None, repr=False)
+    phone: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One thing that happened to a person after its creation.
 
-    Creation is told by the person, and the arrival of an identifier by the identifier.
+    Creation is told by the person, and the arrival of an identifier by the identifier. `former` are the
+    facts that were shown before a correction, where the keys were given to open them.
     """
 
     id: int
@@ -102,6 +125,56 @@ class Event:
     other: int | None
     actor: str
     origin: int | None
+    former: FormerFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonMerge:
+    """A decision that two persons are one; `survivor` stands for both until it is undone.
+
+    Both stood at the ends of their chains then: who had been merged into `absorbed` came with it.
+    """
+
+    id: int
+    survivor: int
+    absorbed: int
+    at: datetime
+    actor: str
+    reason: str
+    origin: int | None
+    undone_at: datetime | None
+    undone_by: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldMother:
+    """How a message knows the mother of the person `child`: numbers, a name, or both."""
+
+    child: int
+    institution: str
+    identifiers: tuple[SubjectIdentifier, ...] = field(default=(), repr=False)
+    name: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mother:
+    """A person's mother, as told with the child; her name is what the index knows of her, else what was told.
+
+    `person` is she herself, where the index knows who holds the number.
+    """
+
+    person: int | None
+    name: str | None = field(repr=False)
+    identifiers: tuple[SubjectIdentifier, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One answer to a search by demographics."""
+
+    person: PersonSummary
+    identifiers: tuple[Identifier, ...]
+    mother: Mother | None
 
 
 @dataclass(frozen=True, kw_only=True)

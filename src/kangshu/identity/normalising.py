@@ -49,13 +49,18 @@ _UNREADABLE = "[?\ufffd]"
 _ODD_IN_NAME = r"[^\x{3400}-\x{9fff}\x{20000}-\x{3ffff}]|^$"
 
 
+# A colon in the name of an issuer, so that issuer and number cannot be cut apart in two ways.
+_COLON = "\x1f"
+
 NAME_PREFIX = "name:"
 """Digests of names are taken of the text behind this, so that no name looks like an identifier."""
+PART_PREFIX = "part:"
+"""The same for the parts of a name that is written with blanks."""
 
 
 def identifier_text(kind: IdentifierKind, issuer: str, value: str) -> str:
     """Return the text whose digest is the identifier; `Claims.texts` makes the same in columns."""
-    return f"{int(kind)}:{issuer}:{value}"
+    return f"{int(kind)}:{issuer.replace(':', _COLON)}:{value}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,8 @@ class Claims:
         issuers = self.issuers(kind)
         if kind is IdentifierKind.RESIDENT_NUMBER:
             issuers = pc.fill_null(issuers, "")
+        elif kind in (IdentifierKind.LOCAL_NUMBER, IdentifierKind.DEMOGRAPHIC):
+            issuers = _without(issuers, ":", replacement=_COLON)
         return pc.binary_join_element_wise(str(int(kind)), issuers, self.values(kind), ":")
 
     def values(self, kind: IdentifierKind) -> pa.Array:

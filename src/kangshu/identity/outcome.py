@@ -1,5 +1,8 @@
 """Put what was decided about a batch of claims into the columns of the tables that keep it."""
 
+# pyarrow makes its compute functions at import, where pyright cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kangshu.identity.evidence import (
     REASONS,
@@ -23,6 +27,7 @@ from kangshu.identity.evidence import (
 )
 from kangshu.identity.model import EventKind, IdentifierKind
 from kangshu.identity.normalising import UNKNOWN_DAY, Claims
+from kangshu.identity.subjects import name_parts_of
 
 Columns = dict[str, Any]
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -96,6 +101,20 @@ class Outcome:
             "sealed": self._seal(self._by_kind(entry, _stored_values)),
             "issuer": self._by_kind(entry, Claims.issuers),
         }
+
+    def name_parts(self, ids: Ints) -> list[tuple[str, int]]:
+        """Return the parts of new names that are written with blanks, each with its person."""
+        rows = np.concatenate([self._newcomers[0], self._changes[2]])
+        persons = np.concatenate([ids, self._changes[0]])
+        names = _taken(self._claims.name, rows)
+        with_blank = np.flatnonzero(
+            pc.fill_null(pc.match_substring(names, " "), False).to_numpy(zero_copy_only=False)
+        )
+        return [
+            (part, int(persons[place]))
+            for place in with_blank.tolist()
+            for part in name_parts_of(names[place].as_py())
+        ]
 
     def settled_holdings(self) -> tuple[list[bytes], list[int]]:
         """Return digest and variant of each holding that is no longer disputed."""

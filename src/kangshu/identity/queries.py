@@ -7,19 +7,27 @@ not read. Sealed values are compared with their digests as they are opened, so a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
 from kangshu.identity import store
-from kangshu.identity.errors import PersonUnknownError, ReviewUnknownError, SearchTooWideError
+from kangshu.identity.errors import (
+    MergeUnknownError,
+    PersonUnknownError,
+    ReviewUnknownError,
+    SearchTooWideError,
+)
 from kangshu.identity.model import (
     DayCount,
     Event,
     EventKind,
+    FormerFacts,
     Identifier,
     IdentifierKind,
+    PersonMerge,
     PersonSummary,
     Review,
     ReviewState,
@@ -37,7 +45,7 @@ from kangshu.kernel.periods import Period
 from kangshu.kernel.texts import load_catalogue
 from kangshu.security.errors import SealBrokenError
 from kangshu.security.keys import Keys
-from kangshu.security.sealing import digest_many, open_checked, open_many
+from kangshu.security.sealing import digest_many, open_many
 from kangshu.storage.database import Connection, Record
 
 LIMIT_MOST = 200
@@ -60,8 +68,9 @@ async def find_persons(
 ) -> list[PersonSummary]:
     """Return the persons for whom everything given holds, by id, at most `limit` (1 to 200).
 
-    Numbers and names are normalised as on arrival and must be whole. Of several numbers one is enough. A
-    number that cannot be one finds nobody. Without `document_type` every type is tried.
+    Of persons who were merged the survivor is returned. Numbers and names are normalised as on arrival and
+    must be whole. Of several numbers one is enough. A number that cannot be one finds nobody. Without
+    `document_type` every type is tried.
 
     Raises:
         SearchTooWideError: neither a number nor a name is given.
@@ -91,11 +100,11 @@ async def find_persons(
         rows = await store.find_by_name(connection, name=name_digest, birth_date=birth_date, limit=limit)
     else:
         raise SearchTooWideError(say["search_too_wide"])
-    return _summaries(keys, rows)
+    return await list_persons(connection, keys=keys, persons=[row["id"] for row in rows])
 
 
 async def get_person(connection: Connection, *, keys: Keys, person: int) -> PersonSummary:
-    """Return what is known of the person.
+    """Return what is known of the person; of one that was merged into another, that other.
 
     Raises:
         PersonUnknownError: there is none with this id.
@@ -106,31 +115,87 @@ async def get_person(connection: Connection, *, keys: Keys, person: int) -> Pers
 
 
 async def list_persons(connection: Connection, *, keys: Keys, persons: Sequence[int]) -> list[PersonSummary]:
-    """Return what is known of these persons, by id; ids that nobody has are left out."""
-    return _summaries(keys, await store.get_persons(connection, persons=list(persons)))
+    """Return what is known of these persons, by id; ids that nobody has are left out.
+
+    Whoever was merged is shown as the survivor, once, with what the survivor lacks from those it absorbed.
+    """
+    groups: dict[int, list[int]] = {}
+    for row in await store.read_groups(connection, persons=sorted(set(persons))):
+        group = groups.setdefault(row["survivor"], [row["survivor"]])
+        if row["member"] is not None and row["member"] not in group:
+            group.append(row["member"])
+    everybody = [one for group in groups.values() for one in group]
+    rows = await store.get_persons(connection, persons=everybody)
+    known = {one.id: one for one in _summaries(keys, rows)}
+    return [_as_one([known[one] for one in groups[person]]) for person in sorted(groups)]
+
+
+def _as_one(group: Sequence[PersonSummary]) -> PersonSummary:
+    """Return the first, with what it lacks from the others."""
+    if len(group) == 1:
+        return group[0]
+
+    def first(fact: str) -> Any:
+        return next((value for one in group if (value := getattr(one, fact)) is not None), None)
+
+    facts = ("name", "sex", "birth_date", "resident_number", "phone")
+    return replace(
+        group[0], **{fact: first(fact) for fact in facts}, absorbed=tuple(one.id for one in group[1:])
+    )
+
+
+async def persons_meaning(connection: Connection, *, persons: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Return for each of these persons all numbers that mean the same human, the survivor first.
+
+    Who was never merged, and a number that nobody has, means itself alone.
+    """
+    groups: dict[int, list[int]] = {}
+    for row in await store.read_groups(connection, persons=persons):
+        group = groups.setdefault(row["id"], [row["survivor"]])
+        if row["member"] is not None:
+            group.append(row["member"])
+    return {person: tuple(groups.get(person, (person,))) for person in persons}
 
 
 async def list_identifiers(connection: Connection, *, keys: Keys, person: int) -> list[Identifier]:
-    """Return what the person is known by, the strongest first.
+    """Return what the person, and who was merged with it, is known by, the strongest first.
 
     Raises:
         PersonUnknownError: there is no person with this id.
     """
-    rows = await store.list_identifiers(connection, person=person)
-    if not rows and not await store.get_persons(connection, persons=[person]):
+    groups = await store.read_groups(connection, persons=[person])
+    if not groups:
         raise PersonUnknownError(say["person_unknown"])
-    return [
-        Identifier(
-            kind=IdentifierKind(row["kind"]),
-            issuer=row["issuer"],
-            value=_open_number(keys, row),
-            variant=row["variant"],
-            disputed=row["disputed"],
-            seen_at=row["seen_at"],
-            origin=row["origin"],
+    (found,) = (await list_identifiers_of(connection, keys=keys, groups=[_members(groups)])).values()
+    return found
+
+
+async def list_identifiers_of(
+    connection: Connection, *, keys: Keys, groups: Sequence[Sequence[int]]
+) -> dict[int, list[Identifier]]:
+    """Return for the first person of each group what the persons of the group are known by."""
+    first = {person: group[0] for group in groups for person in group}
+    found: dict[int, list[Identifier]] = {group[0]: [] for group in groups}
+    rows = await store.list_identifiers(connection, persons=list(first))
+    for row, value in zip(rows, _open_numbers(keys, rows), strict=True):
+        found[first[row["person"]]].append(
+            Identifier(
+                kind=IdentifierKind(row["kind"]),
+                issuer=row["issuer"],
+                value=value,
+                variant=row["variant"],
+                disputed=row["disputed"],
+                seen_at=row["seen_at"],
+                origin=row["origin"],
+                person=row["person"],
+            )
         )
-        for row in rows
-    ]
+    return found
+
+
+def _members(rows: Sequence[Record]) -> list[int]:
+    """Return survivor and members out of the rows of one person's group."""
+    return [rows[0]["survivor"], *(row["member"] for row in rows if row["member"] is not None)]
 
 
 async def list_reviews(
@@ -164,13 +229,66 @@ async def get_review(connection: Connection, *, review: int) -> Review:
 
 
 async def list_events(
-    connection: Connection, *, person: int, before: int | None = None, limit: int = 50
+    connection: Connection,
+    *,
+    person: int,
+    keys: Keys | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> list[Event]:
-    """Return what happened to the person, the newest first."""
+    """Return what happened to the person and who was merged with it, the newest first.
+
+    What a correction replaced is opened with `keys`; without them it stays closed.
+    """
+    groups = await store.read_groups(connection, persons=[person])
     rows = await store.list_events(
-        connection, person=person, before=before, limit=min(max(limit, 1), LIMIT_MOST)
+        connection,
+        persons=_members(groups) if groups else [person],
+        before=before,
+        limit=min(max(limit, 1), LIMIT_MOST),
     )
-    return [Event(**{**row, "kind": EventKind(row["kind"])}) for row in rows]
+    return [
+        Event(
+            id=row["id"],
+            at=row["at"],
+            kind=EventKind(row["kind"]),
+            person=row["person"],
+            other=row["other"],
+            actor=row["actor"],
+            origin=row["origin"],
+            former=_former(keys, row) if keys and row["kind"] == EventKind.CORRECTED else None,
+        )
+        for row in rows
+    ]
+
+
+def _former(keys: Keys, row: Record) -> FormerFacts:
+    (name,), (phone,) = _open_column(keys, [row], "name_sealed"), _open_column(keys, [row], "phone_sealed")
+    sex = None if row["sex"] is None else str(row["sex"])
+    return FormerFacts(name=name, sex=sex, birth_date=row["birth_date"], phone=phone)
+
+
+async def list_merges(connection: Connection, *, person: int, limit: int = 50) -> list[PersonMerge]:
+    """Return the merges, also undone ones, of the person and who is merged with it, the newest first."""
+    groups = await store.read_groups(connection, persons=[person])
+    rows = await store.list_merges(
+        connection,
+        persons=_members(groups) if groups else [person],
+        limit=min(max(limit, 1), LIMIT_MOST),
+    )
+    return [PersonMerge(**row) for row in rows]
+
+
+async def get_merge_of(connection: Connection, *, absorbed: int) -> PersonMerge:
+    """Return the merge by which this person stands behind another now.
+
+    Raises:
+        MergeUnknownError: it was not merged into another.
+    """
+    row = await store.find_merge_of(connection, absorbed=absorbed)
+    if row is None:
+        raise MergeUnknownError(say["not_absorbed"])
+    return PersonMerge(**row)
 
 
 async def count_persons(connection: Connection) -> int:
@@ -212,11 +330,16 @@ def _summaries(keys: Keys, rows: Sequence[Record]) -> list[PersonSummary]:
     ]
 
 
-def _open_number(keys: Keys, row: Record) -> str | None:
-    if row["sealed"] is None:
-        return None
-    prefix = identifier_text(row["kind"], row["issuer"] or "", "")
-    return open_checked(keys, [row["sealed"]], [row["digest"]], prefix=prefix)[0]
+def _open_numbers(keys: Keys, rows: Sequence[Record]) -> list[str | None]:
+    """Return the numbers of identifiers, each compared with its digest."""
+    values = _open_column(keys, rows, "sealed")
+    texts = [
+        None if value is None else identifier_text(row["kind"], row["issuer"] or "", value)
+        for row, value in zip(rows, values, strict=True)
+    ]
+    stored = [row["digest"] if text is not None else None for row, text in zip(rows, texts, strict=True)]
+    _check(stored, _digests(keys, texts))
+    return values
 
 
 def _open_column(keys: Keys, rows: Sequence[Record], name: str) -> list[str | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ _PERSON = """p.id, p.name_sealed, p.name_digest, p.sex, p.birth_date, p.phone_se
 _NUMBER = """LEFT JOIN LATERAL (SELECT i.sealed, i.digest FROM identity_identifier i
                 WHERE i.person = p.id AND i.kind = 1 AND NOT i.disputed
                 ORDER BY i.variant, i.digest LIMIT 1) n ON true"""
+_MERGE = "id, survivor, absorbed, at, actor, reason, origin, undone_at, undone_by"
 _REVIEW = "id, person, other, kind, issuer, reason, state, origin, created_at, decided_at, decided_by"
 
 
@@ -83,6 +85,7 @@ async def find_holders(connection: Connection, *, slots: Ints, digests: Digests,
         variant=found["variant"],
         person=found["person"],
         disputed=found["disputed"].astype(np.bool_),
+        stands_in=np.zeros(len(found["slot"]), dtype=np.bool_),
     )
 
 
@@ -90,13 +93,17 @@ async def read_persons(connection: Connection, *, persons: Ints) -> Persons:
     """Return what is known of these persons (each named once, ascending)."""
     await connection.execute("TRUNCATE identity_touched")
     await copy_in(connection, table="identity_touched", columns={"person": persons})
-    names = ["person", "name", "birth", "resident", "has_sex", "has_phone", "seen"]
+    names = [
+        *("person", "name", "former_name", "birth", "former_birth", "resident", "survivor"),
+        *("has_sex", "has_phone", "seen"),
+    ]
     async with _by_index(connection):
         found = await copy_out(
             connection,
-            query=f"""SELECT p.id, coalesce(p.name_digest, 0),
+            query=f"""SELECT p.id, coalesce(p.name_digest, 0), coalesce(p.former_name, 0),
                     coalesce(p.birth_date - DATE '1970-01-01', {UNKNOWN_DAY})::bigint,
-                    coalesce(p.resident, 0),
+                    coalesce(p.former_birth - DATE '1970-01-01', {UNKNOWN_DAY})::bigint,
+                    coalesce(p.resident, 0), coalesce(p.survivor, 0),
                     (p.sex IS NOT NULL)::integer::bigint, (p.phone_sealed IS NOT NULL)::integer::bigint,
                     p.revision::bigint
                 FROM identity_touched t JOIN identity_person p ON p.id = t.person""",
@@ -106,8 +113,11 @@ async def read_persons(connection: Connection, *, persons: Ints) -> Persons:
     return Persons(
         person=found["person"][order],
         name=found["name"][order],
+        former_name=found["former_name"][order],
         birth=found["birth"][order],
+        former_birth=found["former_birth"][order],
         resident=found["resident"][order],
+        survivor=found["survivor"][order],
         has_sex=found["has_sex"][order].astype(np.bool_),
         has_phone=found["has_phone"][order].astype(np.bool_),
         seen=found["seen"][order],
@@ -180,6 +190,16 @@ async def settle_identifiers(
     )
 
 
+async def add_name_parts(connection: Connection, *, digests: Sequence[int], persons: Sequence[int]) -> None:
+    """Add parts of names by which persons are found; those that are there already stay."""
+    await connection.execute(
+        """INSERT INTO identity_name_part (digest, person)
+           SELECT DISTINCT * FROM unnest($1::bigint[], $2::bigint[]) ORDER BY 1, 2 ON CONFLICT DO NOTHING""",
+        digests,
+        persons,
+    )
+
+
 async def add_reviews(connection: Connection, *, columns: Mapping[str, Any]) -> None:
     """Add open review entries."""
     await copy_in(connection, table="identity_review", columns=columns)
@@ -188,6 +208,286 @@ async def add_reviews(connection: Connection, *, columns: Mapping[str, Any]) -> 
 async def add_events(connection: Connection, *, columns: Mapping[str, Any]) -> None:
     """Add to what happened."""
     await copy_in(connection, table="identity_event", columns=columns)
+
+
+async def find_known(connection: Connection, *, digests: Sequence[bytes], limit: int) -> list[Record]:
+    """Return who holds these identifiers and what is known of them, at most `limit` holders each.
+
+    `slot` is the digest's place, from 0. Days are numbers, NULL where unknown.
+    """
+    return await connection.fetch("SELECT * FROM identity_known($1, $2)", digests, limit)
+
+
+async def read_facts(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
+    """Return what is known of these persons, in the form of `find_known`."""
+    return await connection.fetch(
+        """SELECT id, revision, name_digest AS name, former_name, birth_date - DATE '1970-01-01' AS birth,
+               former_birth - DATE '1970-01-01' AS former_birth, resident, survivor, sex, name_sealed,
+               phone_sealed
+           FROM identity_person WHERE id = ANY ($1::bigint[])""",
+        persons,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRows:
+    """Rows to be added at once; a negative person -1 is the first of `persons`, -2 the second, and so on.
+
+    `persons`: name_digest, name_sealed, phone_sealed, birth, sex, resident.
+    `identifiers`: digest, variant, kind, disputed, sealed, issuer, person; ascending by digest.
+    `reviews`: person, other, kind, reason, digest, issuer. `parts`: digest, person.
+    """
+
+    persons: Sequence[tuple[Any, ...]] = ()
+    identifiers: Sequence[tuple[Any, ...]] = ()
+    reviews: Sequence[tuple[Any, ...]] = ()
+    parts: Sequence[tuple[Any, ...]] = ()
+
+
+_ADD_PERSONS = """WITH new AS MATERIALIZED (
+        SELECT -n.place AS place, nextval('identity_person_id') AS id, n.name_digest, n.name_sealed,
+            n.phone_sealed, n.birth, n.sex, n.resident
+        FROM unnest($4::bigint[], $5::bytea[], $6::bytea[], $7::integer[], $8::smallint[], $9::bigint[])
+            WITH ORDINALITY AS n (name_digest, name_sealed, phone_sealed, birth, sex, resident, place)),
+    persons AS (INSERT INTO identity_person
+            (id, name_digest, name_sealed, phone_sealed, birth_date, sex, resident, origin, created_at)
+        SELECT id, name_digest, name_sealed, phone_sealed, DATE '1970-01-01' + birth, sex, resident, $1, $2
+        FROM new),
+    tally AS (INSERT INTO identity_tally (day, persons)
+        SELECT $3::date, count(*) FROM new HAVING count(*) > 0),
+    holders AS (INSERT INTO identity_identifier
+            (person, origin, seen_at, kind, variant, disputed, digest, sealed, issuer)
+        SELECT coalesce(new.id, h.person), $1, $2, h.kind, h.variant, h.disputed, h.digest, h.sealed, h.issuer
+        FROM unnest($10::bytea[], $11::smallint[], $12::smallint[], $13::boolean[], $14::bytea[], $15::text[],
+                $16::bigint[]) AS h (digest, variant, kind, disputed, sealed, issuer, person)
+            LEFT JOIN new ON new.place = h.person
+        ORDER BY h.digest, h.variant),
+    issuers AS (INSERT INTO identity_issuer (issuer, seen_at)
+        SELECT i.issuer, $2 FROM (SELECT DISTINCT issuer FROM unnest($15::text[]) AS i (issuer)) i
+        WHERE i.issuer IS NOT NULL
+            AND NOT EXISTS (SELECT FROM identity_issuer k WHERE k.issuer = i.issuer)
+        ORDER BY 1 ON CONFLICT DO NOTHING)"""
+_ADD_REVIEWS = """, reviews AS (INSERT INTO identity_review
+            (person, other, kind, reason, digest, issuer, origin, created_at)
+        SELECT coalesce(one.id, r.person), coalesce(two.id, r.other), r.kind, r.reason, r.digest, r.issuer,
+            $1, $2
+        FROM unnest($%d::bigint[], $%d::bigint[], $%d::smallint[], $%d::text[], $%d::bytea[], $%d::text[])
+                AS r (person, other, kind, reason, digest, issuer)
+            LEFT JOIN new one ON one.place = r.person LEFT JOIN new two ON two.place = r.other)"""
+_ADD_PARTS = """, parts AS (INSERT INTO identity_name_part (digest, person)
+        SELECT DISTINCT n.digest, coalesce(new.id, n.person)
+        FROM unnest($%d::bigint[], $%d::bigint[]) AS n (digest, person)
+            LEFT JOIN new ON new.place = n.person
+        ORDER BY 1, 2 ON CONFLICT DO NOTHING)"""
+
+
+async def add_new(connection: Connection, rows: NewRows, *, origin: int | None, now: datetime) -> list[int]:
+    """Add persons, holders, reviews and parts of names in one statement; return the ids of the persons.
+
+    Raises:
+        CollisionError: another transaction added one of the holders first; this one must go back to a
+            savepoint.
+    """
+    text = _ADD_PERSONS
+    values = [origin, now, now.date(), *_turned(rows.persons, 6), *_turned(rows.identifiers, 7)]
+    for statement, given, width in ((_ADD_REVIEWS, rows.reviews, 6), (_ADD_PARTS, rows.parts, 2)):
+        if given:
+            text += statement % tuple(range(len(values) + 1, len(values) + 1 + width))
+            values += _turned(given, width)
+    try:
+        found = await connection.fetch(f"{text} SELECT id FROM new ORDER BY place DESC", *values)
+    except asyncpg.UniqueViolationError as error:
+        raise CollisionError from error
+    return [row["id"] for row in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedRows:
+    """What is learnt of known persons.
+
+    `persons`: person, revision seen, name_sealed, name_digest, sex, phone_sealed, birth, resident,
+    former_name, former_birth; None leaves a fact as it was. `events`: person, kind, name_sealed,
+    phone_sealed, birth, sex (what was before). `settlements`: digest, variant.
+    """
+
+    persons: Sequence[tuple[Any, ...]] = ()
+    events: Sequence[tuple[Any, ...]] = ()
+    settlements: Sequence[tuple[Any, ...]] = ()
+
+
+async def change_known(
+    connection: Connection, rows: ChangedRows, *, origin: int | None, actor: str, now: datetime
+) -> None:
+    """Change persons, note what happened and mark holdings as no longer disputed, in one statement.
+
+    Raises:
+        CollisionError: one of the persons was changed since it was read; this transaction must go back to
+            a savepoint.
+    """
+    changed = await connection.fetchval(
+        """WITH happened AS (INSERT INTO identity_event
+                (person, kind, name_sealed, phone_sealed, birth_date, sex, origin, actor, at)
+            SELECT e.person, e.kind, e.name_sealed, e.phone_sealed, DATE '1970-01-01' + e.birth, e.sex,
+                $1, $2, $3
+            FROM unnest($4::bigint[], $5::smallint[], $6::bytea[], $7::bytea[], $8::integer[], $9::smallint[])
+                WITH ORDINALITY AS e (person, kind, name_sealed, phone_sealed, birth, sex, place)
+            ORDER BY e.place),
+        settled AS (UPDATE identity_identifier i SET disputed = false
+            FROM unnest($10::bytea[], $11::smallint[]) AS s (digest, variant)
+            WHERE i.digest = s.digest AND i.variant = s.variant)
+        SELECT identity_learn($12, $13, $14, $15, $16, $17, $18, $19, $20, $21)""",
+        origin,
+        actor,
+        now,
+        *_turned(rows.events, 6),
+        *_turned(rows.settlements, 2),
+        *_turned(rows.persons, 10),
+    )
+    if changed != len(rows.persons):
+        raise CollisionError
+
+
+async def read_groups(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
+    """Return for each of these persons `survivor`, the one that stands for it, and each `member` of its
+    group beside that one (NULL: nobody was merged into it); persons that do not exist are left out."""
+    return await connection.fetch("SELECT * FROM identity_groups($1) ORDER BY id, member", persons)
+
+
+async def lock_persons(connection: Connection, *, persons: Sequence[int]) -> None:
+    """Let nobody else merge or change these persons until the transaction ends; taken in order of id."""
+    await connection.execute(
+        """SELECT FROM identity_person WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE""", persons
+    )
+
+
+async def add_merge(
+    connection: Connection,
+    *,
+    survivor: int,
+    absorbed: int,
+    followers: Sequence[int],
+    actor: str,
+    reason: str,
+    origin: int | None,
+    now: datetime,
+) -> Record:
+    """Point `followers` (the absorbed person and who was merged into it) at the survivor; note it."""
+    merge = await connection.fetchrow(
+        f"""WITH pointed AS (UPDATE identity_person SET survivor = $1 WHERE id = ANY ($3::bigint[]))
+            INSERT INTO identity_merge (survivor, absorbed, at, actor, reason, origin)
+            VALUES ($1, $2, $4, $5, $6, $7) RETURNING {_MERGE}""",
+        survivor,
+        absorbed,
+        followers,
+        now,
+        actor,
+        reason,
+        origin,
+    )
+    assert merge is not None, "what was inserted is returned"
+    return merge
+
+
+async def close_reviews_between(
+    connection: Connection,
+    *,
+    merge: int,
+    some: Sequence[int],
+    others: Sequence[int],
+    actor: str,
+    note: str,
+    now: datetime,
+) -> None:
+    """Write to the open review entries between two groups of persons that they are one, by this merge."""
+    await connection.execute(
+        """UPDATE identity_review
+           SET state = 'same', decided_at = $2, decided_by = $3, note = nullif($4, ''), merge = $1
+           WHERE state = 'open' AND (person = ANY ($5::bigint[]) AND other = ANY ($6::bigint[])
+               OR person = ANY ($6::bigint[]) AND other = ANY ($5::bigint[]))""",
+        merge,
+        now,
+        actor,
+        note,
+        some,
+        others,
+    )
+
+
+async def reopen_reviews(connection: Connection, *, merge: int) -> None:
+    """Open again the review entries that this merge closed."""
+    await connection.execute(
+        """UPDATE identity_review
+           SET state = 'open', decided_at = NULL, decided_by = NULL, note = NULL, merge = NULL
+           WHERE merge = $1""",
+        merge,
+    )
+
+
+async def list_merges(
+    connection: Connection, *, persons: Sequence[int], active: bool = False, limit: int
+) -> list[Record]:
+    """Return the merges in which one of these persons was survivor or absorbed, the newest first."""
+    return await connection.fetch(
+        f"""SELECT {_MERGE} FROM identity_merge
+            WHERE (survivor = ANY ($1::bigint[]) OR absorbed = ANY ($1::bigint[]))
+                AND (undone_at IS NULL OR NOT $2)
+            ORDER BY id DESC LIMIT $3""",
+        persons,
+        active,
+        limit,
+    )
+
+
+async def get_merge(connection: Connection, *, merge: int) -> Record | None:
+    """Return the merge."""
+    return await connection.fetchrow(f"SELECT {_MERGE} FROM identity_merge WHERE id = $1", merge)
+
+
+async def find_merge_of(connection: Connection, *, absorbed: int) -> Record | None:
+    """Return the merge by which this person is absorbed now."""
+    return await connection.fetchrow(
+        f"SELECT {_MERGE} FROM identity_merge WHERE absorbed = $1 AND undone_at IS NULL", absorbed
+    )
+
+
+async def undo_merge(
+    connection: Connection,
+    *,
+    merge: int,
+    absorbed: int,
+    followers: Sequence[int],
+    actor: str,
+    now: datetime,
+) -> Record | None:
+    """Let the absorbed person stand for itself and its followers again; None where it was undone before."""
+    return await connection.fetchrow(
+        f"""WITH undone AS (UPDATE identity_merge SET undone_at = $4, undone_by = $5
+                WHERE id = $1 AND undone_at IS NULL RETURNING {_MERGE}),
+            pointed AS (UPDATE identity_person SET survivor = nullif($2, id)
+                WHERE id = ANY ($3::bigint[]) AND EXISTS (SELECT FROM undone))
+            SELECT * FROM undone""",
+        merge,
+        absorbed,
+        [absorbed, *followers],
+        now,
+        actor,
+    )
+
+
+async def gather_tally(connection: Connection, *, most: int) -> None:
+    """Make one row for each day of up to `most` rows of the tally that nobody else is just gathering."""
+    await connection.execute(
+        """WITH gone AS (DELETE FROM identity_tally WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM identity_tally ORDER BY day LIMIT $1 FOR UPDATE SKIP LOCKED))
+            RETURNING day, persons)
+        INSERT INTO identity_tally (day, persons) SELECT day, sum(persons) FROM gone GROUP BY day""",
+        most,
+    )
+
+
+def _turned(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Return rows as columns."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 async def find_by_digests(
@@ -224,6 +524,126 @@ async def find_by_name(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """What is searched by; None or empty: not by this. Everything given must hold.
+
+    `identifiers` and `mothers` (her numbers and names) are digests. `names` are those of whole names, of
+    which one is enough, `parts` those of parts of a name, of which all are needed; names or parts will do.
+    `mother_names` are names of mothers who are known themselves.
+    """
+
+    identifiers: Sequence[bytes] = ()
+    mothers: Sequence[bytes] = ()
+    mother_names: Sequence[int] = ()
+    names: Sequence[int] = ()
+    parts: Sequence[int] = ()
+    born_from: date | None = None
+    born_before: date | None = None
+    sex: int | None = None
+
+
+async def search(connection: Connection, criteria: Criteria, *, after: int | None, limit: int) -> list[int]:
+    """Return survivors in a fixed order, those behind `after`.
+
+    Where only the birth date is given the order is that of the dates, so that the first page does not need
+    all of a year; else that of the ids.
+    """
+    values: list[Any] = []
+
+    def given(value: Any) -> str:
+        values.append(value)
+        return f"${len(values)}"
+
+    found: list[str] = []
+    if criteria.identifiers:
+        digests = given(list(criteria.identifiers))
+        found.append(f"SELECT person FROM identity_identifier WHERE digest = ANY ({digests}::bytea[])")
+    if criteria.mothers:
+        mothers, names = given(list(criteria.mothers)), given(list(criteria.mother_names))
+        found.append(
+            f"""SELECT child FROM identity_mother WHERE digest = ANY ({mothers}::bytea[])
+                UNION SELECT m.child FROM identity_person q
+                    JOIN identity_identifier i ON i.person = q.id
+                    JOIN identity_mother m ON m.digest = i.digest
+                WHERE q.name_digest = ANY ({names}::bigint[])"""
+        )
+    if criteria.names or criteria.parts:
+        names, parts = given(list(criteria.names)), given(list(criteria.parts))
+        found.append(
+            f"""SELECT id FROM identity_person WHERE name_digest = ANY ({names}::bigint[])
+                UNION SELECT id FROM identity_person WHERE former_name = ANY ({names}::bigint[])
+                UNION SELECT person FROM identity_name_part WHERE digest = ANY ({parts}::bigint[])
+                    GROUP BY person HAVING count(*) = cardinality({parts}::bigint[])"""
+        )
+    shown = ["s.survivor IS NULL"]
+    if criteria.born_from and criteria.born_before:
+        shown.append(f"s.birth_date >= {given(criteria.born_from)}")
+        shown.append(f"s.birth_date < {given(criteria.born_before)}")
+    if criteria.sex:
+        shown.append(f"s.sex = {given(criteria.sex)}")
+    if found:
+        roots = " INTERSECT ".join(
+            f"(SELECT coalesce(p.survivor, p.id) FROM ({one}) f (id) JOIN identity_person p ON p.id = f.id)"
+            for one in found
+        )
+        shown.append(f"s.id IN ({roots})")
+        order, past = "s.id", "s.id >"
+    else:
+        order = "s.birth_date, s.id"
+        past = "(s.birth_date, s.id) > (SELECT birth_date, id FROM identity_person WHERE id ="
+    if after is not None:
+        shown.append(f"{past} {given(after)}" + ("" if found else ")"))
+    rows = await connection.fetch(
+        f"""SELECT s.id FROM identity_person s WHERE {" AND ".join(shown)}
+            ORDER BY {order} LIMIT {given(limit)}""",
+        *values,
+    )
+    return [row["id"] for row in rows]
+
+
+async def find_holders_of(connection: Connection, *, digest: bytes) -> list[Record]:
+    """Return who holds the identifier, by variant, with its survivor."""
+    return await connection.fetch(
+        """SELECT i.variant, i.disputed, coalesce(p.survivor, p.id) AS survivor
+           FROM identity_identifier i JOIN identity_person p ON p.id = i.person
+           WHERE i.digest = $1 ORDER BY i.disputed, i.variant""",
+        digest,
+    )
+
+
+async def find_issuers(connection: Connection, *, issuers: Sequence[str]) -> list[str]:
+    """Return those of the issuers that ever assigned a number."""
+    rows = await connection.fetch(
+        "SELECT issuer FROM identity_issuer WHERE issuer = ANY ($1::text[]) ORDER BY 1", issuers
+    )
+    return [row["issuer"] for row in rows]
+
+
+async def add_mothers(connection: Connection, *, rows: Sequence[tuple[Any, ...]], now: datetime) -> None:
+    """Add how mothers are known, given as child, digest, kind, issuer and sealed value."""
+    await connection.execute(
+        """INSERT INTO identity_mother (child, digest, kind, issuer, sealed, seen_at)
+           SELECT m.*, $1 FROM unnest($2::bigint[], $3::bytea[], $4::smallint[], $5::text[], $6::bytea[]) AS m
+           ORDER BY 1, 2 ON CONFLICT DO NOTHING""",
+        now,
+        *_turned(rows, 5),
+    )
+
+
+async def list_mothers(connection: Connection, *, children: Sequence[int]) -> list[Record]:
+    """Return how the mothers of these persons are known, with the person that holds such a number."""
+    return await connection.fetch(
+        """SELECT m.child, m.digest, m.kind, m.issuer, m.sealed, h.survivor AS person
+           FROM identity_mother m LEFT JOIN LATERAL (
+               SELECT coalesce(p.survivor, p.id) AS survivor FROM identity_identifier i
+                   JOIN identity_person p ON p.id = i.person
+               WHERE i.digest = m.digest ORDER BY i.disputed, i.variant LIMIT 1) h ON m.kind IS NOT NULL
+           WHERE m.child = ANY ($1::bigint[]) ORDER BY m.child, m.kind, m.seen_at, m.digest""",
+        children,
+    )
+
+
 async def get_persons(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
     """Return these persons, ascending; those that do not exist are left out."""
     return await connection.fetch(
@@ -232,12 +652,13 @@ async def get_persons(connection: Connection, *, persons: Sequence[int]) -> list
     )
 
 
-async def list_identifiers(connection: Connection, *, person: int) -> list[Record]:
-    """Return what the person holds, the strongest first."""
+async def list_identifiers(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
+    """Return what these persons hold, the strongest first."""
     return await connection.fetch(
-        """SELECT kind, issuer, sealed, digest, variant, disputed, seen_at, origin FROM identity_identifier
-           WHERE person = $1 ORDER BY kind, seen_at, issuer, digest""",
-        person,
+        """SELECT kind, issuer, sealed, digest, variant, disputed, seen_at, origin, person
+           FROM identity_identifier
+           WHERE person = ANY ($1::bigint[]) ORDER BY kind, seen_at, issuer, digest, variant""",
+        persons,
     )
 
 
@@ -281,12 +702,15 @@ async def close_review(
     )
 
 
-async def list_events(connection: Connection, *, person: int, before: int | None, limit: int) -> list[Record]:
-    """Return what happened to the person, the newest first."""
+async def list_events(
+    connection: Connection, *, persons: Sequence[int], before: int | None, limit: int
+) -> list[Record]:
+    """Return what happened to these persons, the newest first."""
     return await connection.fetch(
-        """SELECT id, at, kind, person, other, actor, origin FROM identity_event
-           WHERE person = $1 AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3""",
-        person,
+        """SELECT id, at, kind, person, other, actor, origin, name_sealed, phone_sealed, birth_date, sex
+           FROM identity_event
+           WHERE person = ANY ($1::bigint[]) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3""",
+        persons,
         before,
         limit,
     )

@@ -17,6 +17,7 @@ from kangshu.lake.errors import (
 from kangshu.lake.folder import lake_folder, new_segment_path
 from kangshu.lake.model import (
     Compaction,
+    FileSource,
     FileState,
     LakeFile,
     PersonRow,
@@ -24,6 +25,8 @@ from kangshu.lake.model import (
     RowKey,
     Segment,
     SegmentFile,
+    StagedRow,
+    Staging,
     Sweep,
 )
 from kangshu.lake.operations import (
@@ -37,6 +40,7 @@ from kangshu.lake.operations import (
 from kangshu.lake.queries import count_rows, institutions_of, list_files, live_segments, person_rows
 from kangshu.lake.sampling import build_sample_lake
 from kangshu.lake.schema import SYSTEM_COLUMNS, lake_schema
+from kangshu.lake.staging import flush_staged, stage_rows, staging
 from kangshu.lake.writing import SegmentWriter
 
 __all__ = [
@@ -46,6 +50,7 @@ __all__ = [
     "Engine",
     "FileCommittedError",
     "FileNotLiveError",
+    "FileSource",
     "FileState",
     "LakeError",
     "LakeFile",
@@ -57,6 +62,8 @@ __all__ = [
     "SegmentFile",
     "SegmentLostError",
     "SegmentWriter",
+    "StagedRow",
+    "Staging",
     "Sweep",
     "build_sample_lake",
     "commit_file",
@@ -64,6 +71,7 @@ __all__ = [
     "count_rows",
     "delete_retired",
     "discard_segments",
+    "flush_staged",
     "institutions_of",
     "lake_folder",
     "lake_schema",
@@ -71,6 +79,8 @@ __all__ = [
     "live_segments",
     "new_segment_path",
     "person_rows",
+    "stage_rows",
+    "staging",
     "supersede_file",
     "sweep_orphans",
 ]

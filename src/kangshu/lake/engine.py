@@ -121,10 +121,21 @@ class Engine:
         present = dict(shape)
         terms = ", ".join(_term(name, kind, present.get(name)) for name, kind in columns)
         paths = ", ".join(_literal(str(self.lake / segment.path)) for segment in segments)
-        dropped = sorted({file for segment in segments for file in segment.dropped})
-        # A file's rows lie in one run only, so what is dropped in one segment is dropped in all.
-        condition = f" WHERE _file NOT IN ({', '.join(map(str, dropped))})" if dropped else ""
-        return f"SELECT {terms} FROM read_parquet([{paths}]){condition}"
+        return f"SELECT {terms} FROM read_parquet([{paths}]){_live_sql(segments)}"
+
+
+def _live_sql(segments: Sequence[Segment]) -> str:
+    """Return the condition that leaves out what is superseded, file by file and row by row."""
+    # A file's rows lie in one run only, so what is dropped in one segment is dropped in all.
+    dropped = sorted({file for segment in segments for file in segment.dropped})
+    rows: dict[int, list[int]] = {}
+    for file, row in sorted({pair for segment in segments for pair in segment.dropped_rows}):
+        rows.setdefault(file, []).append(row)
+    conditions = [f"_file NOT IN ({', '.join(map(str, dropped))})"] if dropped else []
+    conditions += [
+        f"NOT (_file = {file} AND _row IN ({', '.join(map(str, numbers))}))" for file, numbers in rows.items()
+    ]
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def _term(name: str, kind: str, present: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,17 @@ from kangshu.kernel.periods import Period
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - event times are local and carry no zone
 _MICROSECOND = timedelta(microseconds=1)
 _TOKEN = re.compile(r"^(-?\d{1,19}|)~([a-z][a-z0-9_]*)~(\d{1,19})~(\d{1,19})$")
+
+
+FIRST_MESSAGE_FILE = 1 << 62
+"""Files made of messages are numbered from here on, so that every row tells where it comes from."""
+
+
+class FileSource(StrEnum):
+    """Whether a sender sent the file, or a flush made it of messages."""
+
+    FILE = "file"
+    MESSAGE = "message"
 
 
 class FileState(StrEnum):
@@ -48,7 +59,9 @@ class SegmentFile:
 class Segment:
     """A live Parquet file as the manifest knows it; `path` is relative to the lake's folder.
 
-    `rows` counts what is in the file. Rows of the files in `dropped` are superseded and must not be read.
+    `rows` counts what is in the file. Rows of the files in `dropped` are superseded and must not be read, nor
+    must those in `dropped_rows`, pairs of file and row: a later message took their place. Of these, a list of
+    segments about persons names those about them alone.
     """
 
     id: int
@@ -65,6 +78,7 @@ class Segment:
     has_filter: bool
     dropped: tuple[int, ...]
     shape: tuple[tuple[str, str], ...]
+    dropped_rows: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +94,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class LakeFile:
-    """A sender's file on record: whose, for what period, how many rows were accepted, and its state."""
+    """A file on record: whose, for what period, how many rows were accepted, and its state.
+
+    One made of messages has rows of many institutions, which each row names; `institution` is empty, and
+    `rows` are those that no later message has replaced.
+    """
 
     id: int
     dataset: str
@@ -90,6 +108,33 @@ class LakeFile:
     state: FileState
     committed_at: datetime
     superseded_at: datetime | None
+    source: FileSource = FileSource.FILE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedRow:
+    """A row that a message gave, to be put in the lake by the next flush.
+
+    `key` names the resource that gives it (`Observation/17`): the row takes the place of the one that the
+    same resource gave the same data set before. `values` None takes that one away. `at` is the event time,
+    local and without zone; `message` is the number of the message.
+    """
+
+    dataset: str
+    institution: str
+    person: int | None
+    at: datetime | None
+    values: Mapping[str, Any] | None = field(repr=False)
+    key: str
+    message: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staging:
+    """How many staged rows wait for a flush, and when the first of them was staged."""
+
+    rows: int
+    since: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +185,11 @@ class PersonRow:
     file: int
     row: int
     values: Mapping[str, Any]
+
+    @property
+    def from_message(self) -> bool:
+        """Whether a message gave the row; else a sender's file did."""
+        return self.file >= FIRST_MESSAGE_FILE
 
     @property
     def key(self) -> RowKey:

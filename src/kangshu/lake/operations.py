@@ -12,7 +12,7 @@ from kangshu.lake import folder, store
 from kangshu.lake.compaction import discard, merge, plan_merge
 from kangshu.lake.engine import Engine
 from kangshu.lake.errors import CompactionLostError, FileCommittedError, FileNotLiveError, say
-from kangshu.lake.model import Compaction, Run, SegmentFile, Sweep
+from kangshu.lake.model import Compaction, Run, Segment, SegmentFile, Sweep
 from kangshu.storage.database import Connection, Database
 
 # A bound on the merges of one call, so that a defect of the plan cannot become an endless loop.
@@ -113,18 +113,17 @@ async def _compact_once(
     runs = await store.list_runs(connection, dataset=dataset)
     dead = [run for run in runs if run.dead_rows == run.rows]
     if dead:
-        return await _swap(connection, dataset=dataset, runs=dead, left_out=None, segments=[])
+        return await _swap(connection, dataset=dataset, runs=dead, sources=None, segments=[])
     chosen = set(plan_merge(runs, everything=everything))
     if not chosen:
         return None
     old = [run for run in runs if run.id in chosen]
     # What is dropped is taken from here, not from `runs`: this very state is what the merge leaves out.
     sources = await store.list_segments(connection, runs=[run.id for run in old])
-    left_out = sorted({file for source in sources for file in source.dropped})
     shapes = [run.shape for run in sorted(old, key=lambda run: -run.id)]
     written = await asyncio.to_thread(merge, engine, dataset=dataset, segments=sources, shapes=shapes)
     try:
-        return await _swap(connection, dataset=dataset, runs=old, left_out=left_out, segments=written)
+        return await _swap(connection, dataset=dataset, runs=old, sources=sources, segments=written)
     except CompactionLostError:
         discard(written)
         raise
@@ -135,20 +134,26 @@ async def _swap(
     *,
     dataset: str,
     runs: Sequence[Run],
-    left_out: Sequence[int] | None,
+    sources: Sequence[Segment] | None,
     segments: Sequence[SegmentFile],
 ) -> Compaction:
     """Put the merged segments in the place of `runs` in one transaction.
 
-    `left_out` are the superseded files whose rows were not copied; `None` means all files of the runs.
+    What `sources` say is dropped was not copied; None means that nothing of the runs was.
     """
     ids = [run.id for run in runs]
+    left_out = sorted({file for source in sources or () for file in source.dropped})
+    rows_left_out = sorted({pair for source in sources or () for pair in source.dropped_rows})
     async with connection.transaction():
         await store.lock_commit(connection)
+        await store.lock_files(connection, dataset=dataset)
         run_id = await store.insert_run(connection, dataset=dataset, segments=segments) if segments else None
         if not await store.retire_runs(connection, runs=ids):
             raise CompactionLostError(say["compaction_lost"])
-        await store.move_files(connection, runs=ids, left_out=left_out or [], run_id=run_id)
+        await store.forget_dropped_rows(
+            connection, rows=rows_left_out, runs=[] if sources is not None else ids
+        )
+        await store.move_files(connection, runs=ids, left_out=left_out, run_id=run_id)
     rows = sum(segment.rows for segment in segments)
     return Compaction(
         merges=1,

@@ -73,6 +73,7 @@ async def person_rows(
     datasets: Sequence[str] | None = None,
     institutions: Sequence[str] | None = None,
     period: Period | None = None,
+    exclude_messages: bool = False,
     limit: int = 100,
     before: RowKey | None = None,
 ) -> PersonRows:
@@ -81,7 +82,8 @@ async def person_rows(
     `persons` are the numbers that mean one human being. `period` takes rows whose event lies in it. A page
     has at most `limit` rows (5000); `before` is the `next` of the page before. Values are Python values
     by field, in the order that the present edition declares; a field that the row's edition lacked is
-    absent.
+    absent. `exclude_messages` leaves out rows that messages gave: whoever shows the messages' own resources
+    would show them twice.
 
     Whoever calls holds a grant: the lake does not ask who reads.
 
@@ -89,7 +91,11 @@ async def person_rows(
         SegmentLostError: a file that the manifest names is missing or damaged.
     """
     persons = [int(person) for person in persons]
-    wanted = RowFilter(institutions=None if institutions is None else frozenset(institutions), period=period)
+    wanted = RowFilter(
+        institutions=None if institutions is None else frozenset(institutions),
+        period=period,
+        exclude_messages=exclude_messages,
+    )
     for attempt in range(1, _TRIES + 1):
         segments = await _segments_of(database, engine, persons=persons, datasets=datasets)
         near = [segment for segment in segments if wanted.may_match(segment)]

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from kangshu.kernel.periods import Period
 from kangshu.lake.errors import SegmentLostError, say
-from kangshu.lake.model import RowKey, Segment
+from kangshu.lake.model import FIRST_MESSAGE_FILE, RowKey, Segment
 
 _KEYS = ["_at", "_file", "_row", "_institution"]
 _FEW_GROUPS = 4
@@ -51,6 +51,7 @@ class RowFilter:
 
     institutions: frozenset[str] | None = None
     period: Period | None = None
+    exclude_messages: bool = False
 
     def may_match(self, segment: Segment) -> bool:
         """Tell whether a segment's span of time leaves the possibility of a match."""
@@ -60,8 +61,10 @@ class RowFilter:
             return False
         return segment.min_at.date() < self.period.end and segment.max_at.date() >= self.period.start
 
-    def matches(self, *, institution: str, at: datetime | None) -> bool:
+    def matches(self, *, file: int, institution: str, at: datetime | None) -> bool:
         """Tell whether a row with these is wanted. What has no date is in no period."""
+        if self.exclude_messages and file >= FIRST_MESSAGE_FILE:
+            return False
         if self.institutions is not None and institution not in self.institutions:
             return False
         return self.period is None or (at is not None and at.date() in self.period)
@@ -250,11 +253,13 @@ def _pick(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 def _describe(
     segment: Segment, wanted: RowFilter, places: Sequence[tuple[int, int]], keys: pa.Table
 ) -> list[FoundRow]:
-    dropped = set(segment.dropped)
+    dropped, dropped_rows = set(segment.dropped), set(segment.dropped_rows)
     columns = (keys[name].to_pylist() for name in ("_person", *_KEYS))
     found: list[FoundRow] = []
     for (group, offset), person, at, file, row, institution in zip(places, *columns, strict=True):
-        if file in dropped or not wanted.matches(institution=institution, at=at):
+        if file in dropped or (file, row) in dropped_rows:
+            continue
+        if not wanted.matches(file=file, institution=institution, at=at):
             continue
         found.append(
             FoundRow(

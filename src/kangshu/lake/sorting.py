@@ -72,6 +72,8 @@ class _Source:
         self._engine = engine
         self._schema = schema
         self._dropped = pa.array(segment.dropped, pa.int64())
+        self._dropped_files = pa.array(sorted({file for file, _ in segment.dropped_rows}), pa.int64())
+        self._dropped_rows = frozenset(segment.dropped_rows)
         self.segment = segment
 
     def persons(self) -> Persons:
@@ -111,7 +113,22 @@ class _Source:
             table = reader.read(groups, names)
         if len(self._dropped):
             table = table.filter(pc.invert(pc.is_in(table["_file"], value_set=self._dropped)))
+        if self._dropped_rows:
+            table = self._without_dropped_rows(table)
         return _aligned(table, self._schema)
+
+    def _without_dropped_rows(self, table: pa.Table) -> pa.Table:
+        """Leave out single rows; only those of files that have any are looked at one by one."""
+        near = np.flatnonzero(
+            pc.is_in(table["_file"], value_set=self._dropped_files).to_numpy(zero_copy_only=False)
+        )
+        if not len(near):
+            return table
+        some = table.select(["_file", "_row"]).take(pa.array(near))
+        pairs = zip(some["_file"].to_pylist(), some["_row"].to_pylist(), strict=True)
+        keep = np.ones(table.num_rows, dtype=bool)
+        keep[near] = [pair not in self._dropped_rows for pair in pairs]
+        return table.filter(pa.array(keep))
 
 
 class _Bucket:

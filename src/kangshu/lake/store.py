@@ -9,13 +9,16 @@ from typing import Any
 
 from kangshu.kernel.periods import Period
 from kangshu.lake.folder import relative
-from kangshu.lake.model import FileState, LakeFile, Run, Segment, SegmentFile
+from kangshu.lake.model import FileSource, FileState, LakeFile, Run, Segment, SegmentFile, Staging
 from kangshu.lake.schema import Shape
 from kangshu.storage.database import Connection
 
 # Arbitrary, but the same in every process: the first half of our advisory locks.
 _LOCK_SPACE = 0x6C616B65
 _COMMIT_LOCK = 0
+# Of the flushes of staged rows, and of those who change many files' records at once.
+_FLUSH_SPACE = 0x6C616B66
+_FILES_SPACE = 0x6C616B72
 
 _NEAR = """
 SELECT s.segment_id, s.run_id, r.dataset, s.path, s.rows, s.bytes,
@@ -69,11 +72,13 @@ async def insert_file(
     period: Period | None,
     rows: int,
     run_id: int | None,
+    source: FileSource = FileSource.FILE,
 ) -> bool:
     """Put a live file on record; False where the number is on record already."""
     status = await connection.execute(
-        """INSERT INTO lake_file (file_id, dataset, institution, period_start, period_end, rows, run_id)
-           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (file_id) DO NOTHING""",
+        """INSERT INTO lake_file
+             (file_id, dataset, institution, period_start, period_end, rows, run_id, source)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (file_id) DO NOTHING""",
         file_id,
         dataset,
         institution,
@@ -81,6 +86,7 @@ async def insert_file(
         period.end if period else None,
         rows,
         run_id,
+        source,
     )
     return status == "INSERT 0 1"
 
@@ -152,14 +158,22 @@ async def list_segments(
     """Return the live segments that may hold rows of these, as of one moment, ordered by data set and run."""
     of_persons = _OF_SEVERAL if persons is None or len(persons) != 1 else _OF_ONE
     near = _OF_NOBODY if persons is None else of_persons
+    about = "true" if persons is None else "d.person = ANY($3)"
     # One statement, so that files that replace each other are seen as of one moment.
     rows = await connection.fetch(
         f"""WITH near AS MATERIALIZED ({_NEAR} AND {near}),
             dropped AS (
               SELECT run_id, array_agg(file_id ORDER BY file_id) AS files FROM lake_file
               WHERE superseded_at IS NOT NULL AND run_id IN (SELECT run_id FROM near)
-              GROUP BY run_id)
-            SELECT near.*, dropped.files FROM near LEFT JOIN dropped USING (run_id)
+              GROUP BY run_id),
+            dropped_row AS (
+              SELECT f.run_id, array_agg(d.file_id ORDER BY d.file_id, d.row) AS row_files,
+                     array_agg(d.row ORDER BY d.file_id, d.row) AS row_numbers
+              FROM lake_dropped_row d JOIN lake_file f USING (file_id)
+              WHERE {about} AND f.run_id IN (SELECT run_id FROM near)
+              GROUP BY f.run_id)
+            SELECT near.*, dropped.files, dropped_row.row_files, dropped_row.row_numbers
+            FROM near LEFT JOIN dropped USING (run_id) LEFT JOIN dropped_row USING (run_id)
             ORDER BY dataset, run_id, min_person, segment_id""",
         datasets,
         runs,
@@ -197,6 +211,7 @@ def _segment(row: Any, shapes: Mapping[int, Shape]) -> Segment:
         max_at=row["max_at"],
         has_filter=row["has_filter"],
         dropped=tuple(row["files"] or ()),
+        dropped_rows=tuple(zip(row["row_files"] or (), row["row_numbers"] or (), strict=True)),
         shape=shapes[row["shape_id"]],
     )
 
@@ -214,10 +229,12 @@ async def list_runs(connection: Connection, *, dataset: str) -> list[Run]:
     """Return the live runs of a data set, oldest first."""
     rows = await connection.fetch(
         """SELECT r.run_id, h.columns, r.is_sorted, r.rows,
-                  coalesce(dead.rows, 0)::bigint AS dead_rows
+                  (coalesce(dead.rows, 0) + coalesce(dropped.rows, 0))::bigint AS dead_rows
            FROM lake_run r JOIN lake_shape h USING (shape_id)
            LEFT JOIN LATERAL (SELECT sum(f.rows) AS rows FROM lake_file f
                               WHERE f.run_id = r.run_id AND f.superseded_at IS NOT NULL) dead ON true
+           LEFT JOIN LATERAL (SELECT count(*) AS rows FROM lake_file f JOIN lake_dropped_row d USING (file_id)
+                              WHERE f.run_id = r.run_id) dropped ON true
            WHERE r.dataset = $1 AND r.retired_at IS NULL ORDER BY r.run_id""",
         dataset,
     )
@@ -239,6 +256,23 @@ async def retire_runs(connection: Connection, *, runs: Sequence[int]) -> bool:
         "UPDATE lake_run SET retired_at = now() WHERE run_id = ANY($1) AND retired_at IS NULL", runs
     )
     return status == f"UPDATE {len(runs)}"
+
+
+async def forget_dropped_rows(
+    connection: Connection, *, rows: Sequence[tuple[int, int]], runs: Sequence[int]
+) -> None:
+    """Forget dropped rows that are in no file any more: `rows` (file and row), and all of those in `runs`."""
+    await connection.execute(
+        """DELETE FROM lake_dropped_row d USING unnest($1::bigint[], $2::bigint[]) AS gone (file_id, row)
+           WHERE d.file_id = gone.file_id AND d.row = gone.row""",
+        [file for file, _ in rows],
+        [row for _, row in rows],
+    )
+    await connection.execute(
+        """DELETE FROM lake_dropped_row
+           WHERE file_id IN (SELECT file_id FROM lake_file WHERE run_id = ANY($1))""",
+        runs,
+    )
 
 
 async def move_files(
@@ -318,6 +352,7 @@ def _file(row: Any) -> LakeFile:
         state=FileState.LIVE if row["superseded_at"] is None else FileState.SUPERSEDED,
         committed_at=row["committed_at"],
         superseded_at=row["superseded_at"],
+        source=FileSource(row["source"]),
     )
 
 
@@ -328,3 +363,95 @@ async def count_rows(connection: Connection) -> dict[str, int]:
            FROM lake_file GROUP BY dataset ORDER BY dataset"""
     )
     return {row["dataset"]: row["rows"] for row in rows}
+
+
+async def insert_staged(connection: Connection, *, portions: Sequence[tuple[str, int, bytes]]) -> None:
+    """Stage packed rows: for each portion the data set, the number of rows, and the rows."""
+    await connection.execute(
+        """INSERT INTO lake_staged (dataset, rows, body)
+           SELECT * FROM unnest($1::text[], $2::integer[], $3::bytea[])""",
+        [dataset for dataset, _, _ in portions],
+        [rows for _, rows, _ in portions],
+        [body for _, _, body in portions],
+    )
+
+
+async def read_staging(connection: Connection) -> Staging:
+    row = await connection.fetchrow(
+        "SELECT coalesce(sum(rows), 0)::bigint AS rows, min(staged_at) AS since FROM lake_staged"
+    )
+    assert row is not None, "an aggregate has one row"
+    return Staging(rows=row["rows"], since=row["since"])
+
+
+async def list_staged_datasets(connection: Connection) -> list[str]:
+    rows = await connection.fetch("SELECT DISTINCT dataset FROM lake_staged ORDER BY dataset")
+    return [row["dataset"] for row in rows]
+
+
+async def try_lock_flush(connection: Connection, *, dataset: str) -> bool:
+    """Keep other flushes of the data set out until the end of the transaction, if none is under way."""
+    row = await connection.fetchrow(
+        "SELECT pg_try_advisory_xact_lock($1, $2) AS got", _FLUSH_SPACE, _dataset_lock(dataset)
+    )
+    return row is not None and row["got"]
+
+
+async def lock_files(connection: Connection, *, dataset: str) -> None:
+    """Let one transaction at a time change records of several of the data set's files: no order to keep."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", _FILES_SPACE, _dataset_lock(dataset))
+
+
+async def read_staged(connection: Connection, *, dataset: str, most_rows: int) -> dict[int, bytes]:
+    """Return the oldest staged portions with about so many rows, in the order in which they were staged."""
+    rows = await connection.fetch(
+        """SELECT staged_id, body FROM lake_staged WHERE staged_id IN (
+             SELECT staged_id FROM (
+               SELECT staged_id, sum(rows) OVER (ORDER BY staged_id) - rows AS before
+               FROM lake_staged WHERE dataset = $1) AS counted
+             WHERE before < $2)
+           ORDER BY staged_id""",
+        dataset,
+        most_rows,
+    )
+    return {row["staged_id"]: row["body"] for row in rows}
+
+
+async def delete_staged(connection: Connection, *, staged: Sequence[int]) -> None:
+    await connection.execute("DELETE FROM lake_staged WHERE staged_id = ANY($1)", staged)
+
+
+async def next_message_file(connection: Connection) -> int:
+    """Return a number for a file made of messages."""
+    number: Any = await connection.fetchval("SELECT nextval('lake_message_file')")
+    return number
+
+
+async def drop_message_rows(connection: Connection, *, keys: Sequence[bytes]) -> None:
+    """Take the present rows of the resources `keys`, where there are such, out of every read."""
+    await connection.execute(
+        """WITH gone AS (DELETE FROM lake_message_row WHERE key = ANY($1) RETURNING file_id, row, person),
+                dropped AS (INSERT INTO lake_dropped_row (file_id, row, person) SELECT * FROM gone),
+                counted AS (SELECT file_id, count(*) AS rows FROM gone GROUP BY file_id)
+           UPDATE lake_file f SET rows = f.rows - counted.rows
+           FROM counted WHERE f.file_id = counted.file_id""",
+        keys,
+    )
+
+
+async def insert_message_rows(
+    connection: Connection, *, file_id: int, rows: Sequence[tuple[bytes, int, int | None, int]]
+) -> None:
+    """Note where rows lie: for each the key, its number in the file, the person, and the message."""
+    ordered = sorted(rows)  # neighbours in the index are written together
+    await connection.execute(
+        """INSERT INTO lake_message_row (key, file_id, row, person, message)
+           SELECT key, $1, row, person, message
+           FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[])
+             AS fresh (key, row, person, message)""",
+        file_id,
+        [key for key, _, _, _ in ordered],
+        [row for _, row, _, _ in ordered],
+        [person for _, _, person, _ in ordered],
+        [message for _, _, _, message in ordered],
+    )

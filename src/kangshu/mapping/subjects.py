@@ -14,6 +14,7 @@ _SEX = {"male": "1", "female": "2"}
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 _USES = ("official", "usual", "", "nickname", "anonymous", "temp", "maiden", "old")
 _PHONES = ("phone", "sms")
+_ABOUT = ("subject", "patient", "beneficiary", "for", "individual", "policyHolder")
 _DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
@@ -30,6 +31,36 @@ def subject_of(patient: Mapping[str, Any], *, sender: str, authorities: Authorit
         sex=_SEX.get(patient.get("gender", "")),
         phone=_phone(patient.get("telecom", ())),
     )
+
+
+def patient_of(resource: Mapping[str, Any]) -> str | None:
+    """Return the id of the Patient that the resource is about, where it refers to one by `Patient/id`."""
+    if resource.get("resourceType") == "Patient":
+        return resource.get("id")
+    for reference in _about(resource):
+        literal = reference.get("reference", "")
+        if literal.startswith("Patient/"):
+            return literal.removeprefix("Patient/").partition("/")[0] or None
+    return None
+
+
+def named_subject_of(resource: Mapping[str, Any], *, sender: str, authorities: Authorities) -> Subject | None:
+    """Return the person whom the resource names by a number alone, without referring to a Patient."""
+    for reference in _about(resource):
+        if one := reference.get("identifier"):
+            identifiers = _identifiers([one], sender=sender, authorities=authorities)
+            name = reference.get("display")
+            return Subject(institution=sender, identifiers=identifiers, name=name) if identifiers else None
+    return None
+
+
+def _about(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the references by which a resource can say whom it is about, the likelier first."""
+    found = [resource[key] for key in _ABOUT if isinstance(resource.get(key), dict)]
+    if resource.get("resourceType") in ("Appointment", "AppointmentResponse", "Person", "Group", "List"):
+        actors = [one.get("actor") for one in resource.get("participant", ()) if isinstance(one, dict)]
+        found += [one for one in (*actors, resource.get("actor")) if isinstance(one, dict)]
+    return found
 
 
 def _identifiers(

@@ -33,6 +33,8 @@ class Permission(StrEnum):
     SEE_STATISTICS = "see-statistics"
     SUBMIT_DATA = "submit-data"
     DOWNLOAD_REJECTS = "download-rejects"
+    SEE_MESSAGES = "see-messages"
+    SUBMIT_MESSAGES = "submit-messages"
     FIND_PERSONS = "find-persons"
     READ_RECORDS = "read-records"
     BREAK_GLASS = "break-glass"
@@ -46,7 +48,12 @@ _EVERYBODY = frozenset({Permission.SEE_OVERVIEW, Permission.SEE_DECLARATIONS, Pe
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: _EVERYBODY
-    | {Permission.MANAGE_ACCOUNTS, Permission.OPERATE, Permission.SEE_RECEIPTS},
+    | {
+        Permission.MANAGE_ACCOUNTS,
+        Permission.OPERATE,
+        Permission.SEE_RECEIPTS,
+        Permission.SEE_MESSAGES,
+    },
     Role.AUDITOR: _EVERYBODY | {Permission.SEE_AUDIT},
     Role.CENTRE_STAFF: _EVERYBODY
     | {
@@ -54,6 +61,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.SEE_STATISTICS,
         Permission.SUBMIT_DATA,
         Permission.DOWNLOAD_REJECTS,
+        Permission.SEE_MESSAGES,
+        Permission.SUBMIT_MESSAGES,
         Permission.FIND_PERSONS,
         Permission.READ_RECORDS,
         Permission.REVIEW_PERSONS,
@@ -65,6 +74,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.SEE_RECEIPTS,
         Permission.SUBMIT_DATA,
         Permission.DOWNLOAD_REJECTS,
+        Permission.SEE_MESSAGES,
+        Permission.SUBMIT_MESSAGES,
         Permission.FIND_PERSONS,
         Permission.READ_RECORDS,
     },
@@ -76,6 +87,7 @@ EXCLUSIVE_ROLES = frozenset({Role.ADMINISTRATOR, Role.AUDITOR})
 
 SCOPE_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "datasets.write": frozenset({Permission.SUBMIT_DATA, Permission.SEE_RECEIPTS}),
+    "messages.write": frozenset({Permission.SUBMIT_MESSAGES}),
     "receipts.read": frozenset({Permission.SEE_RECEIPTS}),
     "rejects.read": frozenset({Permission.DOWNLOAD_REJECTS}),
     "directory.read": frozenset({Permission.SEE_DIRECTORY}),

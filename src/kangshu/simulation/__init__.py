@@ -5,7 +5,13 @@ same seed gives the same bytes. `write_front_pages` and `write_lab_results` make
 for benchmarks from the same generators.
 """
 
-from kangshu.simulation.benchmark_files import write_front_pages, write_lab_results
+from kangshu.simulation.benchmark_files import (
+    write_bundles,
+    write_front_pages,
+    write_lab_results,
+    write_messages,
+    write_registrations,
+)
 from kangshu.simulation.errors import SimulationError, SimulationRefusedError
 from kangshu.simulation.operations import SimulationSummary, simulate
 
@@ -14,6 +20,9 @@ __all__ = [
     "SimulationRefusedError",
     "SimulationSummary",
     "simulate",
+    "write_bundles",
     "write_front_pages",
     "write_lab_results",
+    "write_messages",
+    "write_registrations",
 ]

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kangshu.declarations import Pack, load_pack
 from kangshu.simulation import tables
-from kangshu.simulation.blocks import Block
+from kangshu.simulation.blocks import Block, person_columns
+from kangshu.simulation.bundles import life_bundle
 from kangshu.simulation.clinic import clinic
-from kangshu.simulation.columns import numbered
+from kangshu.simulation.columns import Column, numbered
 from kangshu.simulation.errors import Outcome
 from kangshu.simulation.formats import csv_pieces, heading_line
 from kangshu.simulation.front_page import front_pages
 from kangshu.simulation.injection import Faulty, inject
 from kangshu.simulation.laboratory import Orders, catalogue, laboratory_blocks
+from kangshu.simulation.messages import report_message, reports_of, visit_message
 from kangshu.simulation.population import Population, build_population
 from kangshu.simulation.region import Kind, Region, build_region
 from kangshu.simulation.stays import stays_of
@@ -119,6 +122,100 @@ def write_lab_results(
         return results
 
     return _write(path, scene=scene, style=_RESULTS, rows=rows, piece=piece, error_rate=error_rate)
+
+
+def write_messages(
+    path: Path,
+    *,
+    messages: int,
+    persons: int,
+    seed: int = 20260101,
+    pack: Pack | None = None,
+) -> BenchmarkFile:
+    """Write a file of exactly `messages` HL7 v2 messages: visits (ADT^A04) and reports (ORU^R01) in turn.
+
+    They are of one hospital and about `persons` people (at least 100), in the order of time of no visit.
+    """
+    scene = _Scene.of(persons=persons, seed=seed, pack=pack)
+    written, number = 0, 0
+    with path.open("wb") as target:
+        while written < messages:
+            lines = _message_texts(scene, number)
+            taken = lines[: messages - written]
+            target.write("".join(taken).encode())
+            written, number = written + len(taken), number + 1
+    return BenchmarkFile(path=path, rows=written, rejected=0)
+
+
+def write_bundles(
+    folder: Path,
+    *,
+    resources: int,
+    persons: int,
+    each: int = 300,
+    seed: int = 20260101,
+    pack: Pack | None = None,
+) -> int:
+    """Write files of FHIR transaction Bundles about people of `write_registrations`, one life in each.
+
+    A life has about `each` resources. Returns how many resources were written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = _Scene.of(persons=persons, seed=seed, pack=pack)
+    count = max(resources // each, 1)
+    chosen = scene.shuffled[np.arange(count) % len(scene.shuffled)]
+    people = pa.table(_registered(scene, chosen)).to_pylist()
+    written = 0
+    for number, person in enumerate(people):
+        content = life_bundle(person, resources=each, random=stream(seed, "bundles", number))
+        (folder / f"life-{number:06d}.json").write_bytes(content)
+        written += content.count(b'"fullUrl"')
+    return written
+
+
+def write_registrations(path: Path, *, persons: int, seed: int = 20260101, pack: Pack | None = None) -> int:
+    """Write the people of `write_messages` (of the same number and seed) as a Parquet file of residents.
+
+    Returns how many rows were written.
+    """
+    scene = _Scene.of(persons=persons, seed=seed, pack=pack)
+    everybody = np.arange(len(scene.population))
+    columns = _registered(scene, everybody)
+    registered = np.full(len(everybody), (scene.population.start - 1) * DAY + 9 * 3600, dtype=np.int64)
+    table = pa.table({**columns, "registered_at": pa.array(registered, pa.timestamp("s"))})
+    pq.write_table(table, path)
+    return table.num_rows
+
+
+def _registered(scene: _Scene, persons: Ints) -> dict[str, Column]:
+    return person_columns(
+        scene.population,
+        scene.region,
+        institutions=np.full(len(persons), scene.hospital),
+        persons=persons,
+        days=np.full(len(persons), scene.population.end - 1),
+    )
+
+
+def _message_texts(scene: _Scene, number: int) -> list[str]:
+    orders = _orders(scene, number)
+    _, results = laboratory_blocks(
+        population=scene.population,
+        region=scene.region,
+        clinic=clinic(),
+        seed=scene.seed,
+        month=1_000_000 + number,
+        orders=orders,
+        after=scene.population.end,
+        numbered_from=1 + number * _PIECE_REPORTS,
+    )
+    texts: list[str] = []
+    for place, rows in enumerate(reports_of(pa.table(results.columns).to_pylist())):
+        control = f"B{number:04d}{place:06d}"
+        seen = {**rows[0], "visited_at": rows[0]["reported_at"]}
+        texts.append(visit_message(seen, control_id=f"{control}V"))
+        texts.append(report_message(rows, control_id=f"{control}R"))
+    return texts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,11 +41,14 @@ def serve_command(
     host: Annotated[str, typer.Option(help="监听地址 / address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="端口 / port")] = 8000,
     workers: Annotated[int, typer.Option(help="进程数 / processes")] = 1,
+    mllp_port: Annotated[
+        int | None, typer.Option(help="MLLP 端口，0 为不启用 / port for HL7 v2 over MLLP, 0 for none")
+    ] = None,
 ) -> None:
-    """启动服务 / all doors: console, API, worker."""
+    """启动服务 / all doors: console, API, FHIR, HL7 v2, worker."""
     from kangshu.app.serving import serve
 
-    run(serve(home=home_of(context), host=host, port=port, workers=workers))
+    run(serve(home=home_of(context), host=host, port=port, workers=workers, mllp_port=mllp_port))
 
 
 @app.command("stop")

@@ -15,6 +15,7 @@ from kangshu.console.errors import say
 from kangshu.console.paging import address
 from kangshu.console.reach import names
 from kangshu.console.visits import Visit, page
+from kangshu.intake.messages import BODY_READ, REPLAY
 from kangshu.security.principals import Permission
 
 _PER_PAGE = 100
@@ -24,7 +25,17 @@ _OUTCOME_LOOKS = {
     Outcome.REFUSED: ("bad", "cross"),
     Outcome.FAILED: ("warn", "alarm"),
 }
-_OTHER_ACTIONS = ("person.read", "intake.commit", "api.token", "api.upload", "api.rejects-download")
+_OTHER_ACTIONS = (
+    "person.read",
+    "intake.commit",
+    "message.take",
+    BODY_READ,
+    REPLAY,
+    "message.replay",
+    "api.token",
+    "api.upload",
+    "api.rejects-download",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What becomes of files that nobody on the project wrote: taken in for real, told in a table."""
+"""CSV files of other projects, each taken in through its declaration alone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+"""What this door can do, as FHIR says it: only what it does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from kangshu import records
+from kangshu.standards import fhir
+
+_INTERACTIONS = ("read", "vread", "history-instance", "create", "update", "delete", "search-type")
+
+
+def capability_statement(*, version: str, now: datetime) -> bytes:
+    """Return the CapabilityStatement as JSON."""
+    return _statement(version, now.astimezone(UTC).strftime("%Y-%m-%d"))
+
+
+@lru_cache(maxsize=4)
+def _statement(version: str, day: str) -> bytes:
+    return fhir.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": day,
+            "kind": "instance",
+            "software": {"name": "Kangshu 康枢", "version": version or "0"},
+            "implementation": {"description": "区域全民健康信息平台 / a regional population-health platform"},
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "application/fhir+xml"],
+            "rest": [
+                {
+                    "mode": "server",
+                    "security": {
+                        "description": "Bearer tokens of /oauth/token; the purpose of a read is stated "
+                        "in the header X-Purpose, and every read is on record."
+                    },
+                    "resource": [_resource(kind) for kind in sorted(fhir.RESOURCE_TYPES)],
+                    "interaction": [{"code": "transaction"}, {"code": "batch"}],
+                }
+            ],
+        }
+    )
+
+
+def _resource(kind: str) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "type": definition}
+        for name, definition in sorted(records.supported_parameters(type=kind).items())
+    ]
+    content: dict[str, Any] = {
+        "type": kind,
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "searchParam": parameters,
+    }
+    if kind == "Patient":
+        content["operation"] = [
+            {
+                "name": "everything",
+                "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+            }
+        ]
+    return content

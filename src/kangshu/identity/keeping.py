@@ -1,0 +1,228 @@
+"""Put what was decided about subjects of messages into rows, sealed, and store them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeAlias
+
+from kangshu.identity import store
+from kangshu.identity.evidence import NOBODY, REASONS, newcomer
+from kangshu.identity.model import EventKind
+from kangshu.identity.normalising import PART_PREFIX, UNKNOWN_DAY
+from kangshu.identity.rules import Known
+from kangshu.identity.subjects import ToldIdentifier, name_parts_of
+from kangshu.security.keys import Keys
+from kangshu.security.sealing import NONCE_BYTES, digest_many, seal_many
+from kangshu.storage.database import Connection, Record
+
+Value: TypeAlias = "bytes | str | None"
+"""Sealed as it is stored, or in clear as a subject told it, or not known."""
+
+_TALLY_ROWS_MOST = 2_000
+
+
+@dataclass(kw_only=True, eq=False, slots=True)
+class Person(Known):
+    """A person with its facts; `stored` are those of its numbers that may change, as they were read."""
+
+    sex: int = 0
+    name_value: Value = None
+    phone_value: Value = None
+    stored: tuple[int, ...] = ()
+    touched: bool = False
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The facts that are numbers."""
+        return self.name, self.sex, self.birth, self.resident, self.former_name, self.former_birth
+
+
+def known_person(row: Record) -> Person:
+    """Return the person in a row of the store."""
+    birth, former_birth = row["birth"], row["former_birth"]
+    person = Person(
+        id=row["id"],
+        seen=row["revision"],
+        name=row["name"] or 0,
+        former_name=row["former_name"] or 0,
+        birth=UNKNOWN_DAY if birth is None else birth,
+        former_birth=UNKNOWN_DAY if former_birth is None else former_birth,
+        resident=row["resident"] or 0,
+        survivor=row["survivor"] or 0,
+        has_sex=row["sex"] is not None,
+        has_phone=row["phone_sealed"] is not None,
+        sex=row["sex"] or 0,
+        name_value=row["name_sealed"],
+        phone_value=row["phone_sealed"],
+    )
+    person.stored = person.numbers
+    return person
+
+
+@dataclass(kw_only=True, eq=False, slots=True)
+class Event:
+    """What happened to a person, with the facts that were replaced."""
+
+    person: int
+    kind: EventKind
+    name: Value = None
+    phone: Value = None
+    birth: int | None = None
+    sex: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What is to be stored; holdings, settlements and reviews are as `Rules` gathers them.
+
+    The entries of identifiers are their places in `identifiers` and `digests`.
+    """
+
+    newcomers: Sequence[Person]
+    touched: Sequence[Person]
+    holdings: Sequence[tuple[int, int, int, int]]
+    settlements: Sequence[tuple[int, int]]
+    reviews: Sequence[tuple[int, int, int, int]]
+    events: Sequence[Event]
+    identifiers: Sequence[ToldIdentifier]
+    digests: Sequence[bytes]
+
+
+async def keep(
+    connection: Connection,
+    news: News,
+    *,
+    keys: Keys,
+    random: Callable[[int], bytes],
+    now: datetime,
+    origin: int | None,
+    actor: str,
+) -> list[int]:
+    """Store what is new and return the ids of the new persons.
+
+    Raises:
+        CollisionError: another transaction stored the same first; nothing of this was stored.
+    """
+    holdings = sorted(news.holdings, key=lambda holding: (news.digests[holding[0]], holding[1]))
+    people = [*news.newcomers, *news.touched]
+    values = [
+        *(person.name_value for person in people),
+        *(person.phone_value for person in people),
+        *(news.identifiers[entry].value for entry, *_ in holdings),
+        *(event.name for event in news.events),
+        *(event.phone for event in news.events),
+    ]
+    sealed = iter(_sealed(values, keys, random))
+    names, phones = list(islice(sealed, len(people))), list(islice(sealed, len(people)))
+    new = store.NewRows(
+        persons=[_new_person(*person) for person in zip(news.newcomers, names, phones, strict=False)],
+        identifiers=[
+            _holding(news, holding, value)
+            for holding, value in zip(holdings, islice(sealed, len(holdings)), strict=True)
+        ],
+        reviews=[_review(news, review) for review in news.reviews],
+        parts=_parts(people, keys),
+    )
+    first = len(news.newcomers)
+    changes = zip(news.touched, names[first:], phones[first:], strict=True)
+    changed = sorted((_change(*change) for change in changes), key=lambda row: row[0])
+    old = list(sealed)
+    if not (any(vars(new).values()) or changed or news.events or news.settlements):
+        return []
+    ids: list[int] = []
+    async with connection.transaction():
+        if any(vars(new).values()):
+            ids = await store.add_new(connection, new, origin=origin, now=now)
+        if changed or news.events or news.settlements:
+            rows = store.ChangedRows(
+                persons=changed,
+                events=[
+                    (resolved(event.person, ids), int(event.kind), name, phone, event.birth, event.sex)
+                    for event, name, phone in zip(
+                        news.events, old[: len(news.events)], old[len(news.events) :], strict=True
+                    )
+                ],
+                settlements=[(news.digests[entry], variant) for entry, variant in news.settlements],
+            )
+            await store.change_known(connection, rows, origin=origin, actor=actor, now=now)
+        if ids and random(1) == b"\0":
+            # One call in 256: each adds a row to the tally, and somebody has to add them up.
+            await store.gather_tally(connection, most=_TALLY_ROWS_MOST)
+    return ids
+
+
+def half_of(digest: bytes) -> int:
+    """Return the first half of a digest as the number that is stored."""
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def resolved(person: int, ids: Sequence[int]) -> int:
+    """Return the person, a new one's stand-in replaced by its id."""
+    return ids[newcomer(person)] if person < NOBODY else person
+
+
+def _sealed(values: Sequence[Value], keys: Keys, random: Callable[[int], bytes]) -> list[bytes | None]:
+    """Return the values sealed; what is sealed stays as it is."""
+    texts = [value for value in values if isinstance(value, str)]
+    sealed = iter(seal_many(keys, texts, nonce=random(NONCE_BYTES)) if texts else ())
+    return [next(sealed) if isinstance(value, str) else value for value in values]
+
+
+def _new_person(person: Person, name: bytes | None, phone: bytes | None) -> tuple[Any, ...]:
+    birth = None if person.birth == UNKNOWN_DAY else person.birth
+    return person.name or None, name, phone, birth, person.sex or None, person.resident or None
+
+
+def _holding(news: News, holding: tuple[int, int, int, int], value: bytes | None) -> tuple[Any, ...]:
+    entry, variant, person, disputed = holding
+    told = news.identifiers[entry]
+    return news.digests[entry], variant, int(told.kind), bool(disputed), value, told.issuer, _place(person)
+
+
+def _review(news: News, review: tuple[int, int, int, int]) -> tuple[Any, ...]:
+    entry, person, other, reason = review
+    told = news.identifiers[entry]
+    text = REASONS[reason].value
+    return _place(person), _place(other), int(told.kind), text, news.digests[entry], told.issuer
+
+
+def _change(person: Person, name: bytes | None, phone: bytes | None) -> tuple[Any, ...]:
+    """Return the row that changes a person; None for each fact that stays."""
+    pairs = zip(person.numbers, person.stored, strict=True)
+    name_digest, sex, birth, resident, former_name, former_birth = (
+        None if value == before else value for value, before in pairs
+    )
+    return (
+        person.id,
+        person.seen,
+        name if isinstance(person.name_value, str) else None,
+        name_digest,
+        sex,
+        phone if isinstance(person.phone_value, str) else None,
+        birth,
+        resident,
+        former_name,
+        former_birth,
+    )
+
+
+def _parts(people: Sequence[Person], keys: Keys) -> list[tuple[int, int]]:
+    """Return the digests of the parts of names that are new, each with its person."""
+    told = [
+        (PART_PREFIX + part, _place(person.id))
+        for person in people
+        if isinstance(person.name_value, str)
+        for part in name_parts_of(person.name_value)
+    ]
+    if not told:
+        return []
+    digests = digest_many(keys.lookup_key, [text for text, _ in told])
+    return [(half_of(digest), person) for digest, (_, person) in zip(digests, told, strict=True)]
+
+
+def _place(person: int) -> int:
+    """Return the person, or which of the new rows it is, counted from -1 downwards."""
+    return person + 1 if person < NOBODY else person

@@ -1,0 +1,294 @@
+"""Walk through a message segment by segment and build what the plans say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kangshu.mapping import (
+    Authorities,
+    Draft,
+    MakeId,
+    Mapped,
+    MappingError,
+    Merge,
+    Note,
+    SubjectIdentifier,
+    subject_of,
+)
+from kangshu.mapping.hl7v2.compiling import Continued, MessagePlan, Plans, SegmentPlan
+from kangshu.mapping.hl7v2.errors import say
+from kangshu.mapping.hl7v2.values import Building, Moment, Scope, text_at, valued
+from kangshu.standards.hl7v2 import Message, Segment
+
+_RESULT = "OBX"
+"""What closes the opening of a group: an ORC or OBR after it begins the next order."""
+_NOTE = "NTE"
+
+
+class Run:
+    """The mapping of one message."""
+
+    def __init__(
+        self, plans: Plans, plan: MessagePlan, *, message: Message, sender: str, authorities: Authorities,
+        make_id: MakeId,
+    ) -> None:
+        self._plans, self._plan = plans, plan
+        self._make_id = make_id
+        self._authorities = authorities
+        self._root = Scope("message", None)
+        self._moment = Moment(message=message, sender=sender, authorities=authorities, scope=self._root,
+            width=plans.width)
+        self._built: dict[tuple[str, str], Building] = {}
+        self._counts: dict[str, int] = {}
+        self._absorbed: list[tuple[Building | None, Segment, dict[str, Any]]] = []
+        self._strangers: set[str] = set()
+
+    def mapped(self) -> Mapped:
+        """Return what the message becomes.
+
+        Raises:
+            MappingError: something is missing without which it says nothing.
+        """
+        before = ""
+        for segment, scope in self._scoped(self._moment.message):
+            self._segment(segment, scope, before)
+            if segment.name != _NOTE:
+                before = segment.name
+        return self._finish()
+
+    def _scoped(self, message: Message) -> list[tuple[Segment, Scope]]:
+        """Put every segment into its group, all of them first: conditions and keys look ahead."""
+        opens, groups = self._plan.opens, self._plan.groups
+        open_scopes: list[Scope] = [self._root]
+        depths = [0]
+        found: list[tuple[Segment, Scope]] = []
+        for segment in message.segments:
+            name = segment.name
+            depth = opens.get(name, 0)
+            scope = open_scopes[-1]
+            if depth:
+                while depths[-1] > depth:
+                    open_scopes.pop()
+                    depths.pop()
+                scope = open_scopes[-1]
+                if depths[-1] < depth or name in scope.first or scope.told:
+                    if depths[-1] == depth:
+                        open_scopes.pop()
+                        depths.pop()
+                    scope = Scope(groups[depth - 1].name, open_scopes[-1])
+                    open_scopes.append(scope)
+                    depths.append(depth)
+            elif name == _RESULT:
+                scope.told = True
+            if name not in scope.first:
+                scope.first[name] = segment
+            found.append((segment, scope))
+        return found
+
+    def _segment(self, segment: Segment, scope: Scope, before: str) -> None:
+        moment = self._moment
+        uses = self._plan.uses.get(segment.name)
+        if uses is None:
+            self._strange(segment, scope)
+            return
+        moment.enter(segment, scope)
+        for use in uses:
+            if use.after and before not in use.after:
+                continue
+            if use.test is None or use.test(moment):
+                self._apply(use.plan, segment)
+        self._note_unknown(segment)
+
+    def _strange(self, segment: Segment, scope: Scope) -> None:
+        name = segment.name
+        if name == "MRG" and self._plan.merge == "MRG":
+            self._moment.enter(segment, scope)
+            self._absorb(segment)
+        elif name not in self._plans.ignored and name not in self._strangers:
+            self._strangers.add(name)
+            self._moment.enter(segment, scope)
+            self._moment.note("segment", say["segment_not_mapped"])
+
+    def _note_unknown(self, segment: Segment) -> None:
+        known = self._plan.known[segment.name]
+        moment = self._moment
+        for number in range(1, len(segment) + 1):
+            field = moment.fields[number]
+            if field and number not in known and any(map(valued, field)):
+                moment.field = number
+                moment.note("not_mapped", say["not_mapped"])
+
+    def _apply(self, plan: SegmentPlan, segment: Segment) -> None:
+        moment = self._moment
+        moment.field = 0
+        if plan.needs and not self._needed(plan.needs):
+            return
+        lines = plan.continues if plan.continues is not None and plan.continues.test(moment) else None
+        if lines is not None and self._continues(plan, lines):
+            return
+        building = self._target(plan, segment)
+        if building is not None and lines is not None and building.map == plan.name:
+            building.same = lines.same(moment) or ("",)
+        if building is not None:
+            self._fill(plan, building.resource)
+
+    def _needed(self, numbers: tuple[int, ...]) -> bool:
+        fields = self._moment.fields
+        return any(valued(repetition) for number in numbers for repetition in fields[number])
+
+    def _fill(self, plan: SegmentPlan, resource: dict[str, Any]) -> None:
+        moment = self._moment
+        fields = moment.fields
+        fresh: dict[str, Any] = {}
+        for number, run in plan.steps:
+            repetitions = fields[number]
+            if repetitions or not number:
+                moment.field = number
+                run(moment, repetitions, resource, fresh)
+
+    def _continues(self, plan: SegmentPlan, continued: Continued) -> bool:
+        """Add a further line of a text to the resource that its first line began."""
+        moment = self._moment
+        standing = moment.scope.resources.get(plan.resource)
+        if standing is None or standing.map != plan.name or not standing.same:
+            return False
+        same = continued.same(moment)
+        if same != standing.same and any(same):
+            return False
+        texts = [continued.text(one, moment) or "" for one in moment.fields[continued.field]] or [""]
+        standing.lines.extend(texts)
+        return True
+
+    def _target(self, plan: SegmentPlan, segment: Segment) -> Building | None:
+        """Return the resource that the plan fills: the one that stands, or a new one."""
+        moment = self._moment
+        if plan.into == "current":
+            standing = moment.scope.current(plan.resource)
+            if standing is None:
+                moment.note("nothing_to_extend", say["nothing_to_extend"])
+            return standing
+        if plan.into == "either":
+            standing = moment.scope.resources.get(plan.resource)
+            if standing is not None:
+                return standing
+        return self._begin(plan, segment)
+
+    def _begin(self, plan: SegmentPlan, segment: Segment) -> Building:
+        moment = self._moment
+        if len(self._built) >= self._plans.resources_most:
+            raise MappingError(say("too_many", most=self._plans.resources_most), place=segment.name)
+        kind = plan.resource
+        key = self._key(plan, segment)
+        if plan.numbered:
+            count = self._counts[key] = self._counts.get(key, 0) + 1
+            if count > 1:
+                key = f"{key}#{count}"
+        made = self._make_id(kind, key)
+        patient = moment.scope.current("Patient")
+        about = made if kind == "Patient" else patient.id if patient else None
+        building = Building(kind, made, key.partition("|")[2], about, plan.name, plan.finish)
+        self._built.pop((kind, made), None)
+        self._built[(kind, made)] = building
+        moment.scope.resources[kind] = building
+        moment.made[kind] = building
+        return building
+
+    def _key(self, plan: SegmentPlan, segment: Segment) -> str:
+        """Return what the resource is known by: a business key, else this message and the place in it."""
+        moment = self._moment
+        start = f"{moment.sender}|{plan.resource.lower()}|"
+        if plan.person:
+            return start + self._person_key(plan, segment)
+        for read in plan.keys:
+            if key := read(moment):
+                return start + key
+        return f"{start}{moment.message.control_id}|{segment.name}[{segment.occurrence}]"
+
+    def _person_key(self, plan: SegmentPlan, segment: Segment) -> str:
+        """Return the patient's number with its authority: the institution's own before all others.
+
+        Raises:
+            MappingError: there is no number at all.
+        """
+        best: tuple[int, SubjectIdentifier] | None = None
+        authorities, sender = self._authorities, self._moment.sender
+        for number in plan.person:
+            for repetition in self._moment.fields[number]:
+                value = text_at(repetition, 0)
+                if not value:
+                    continue
+                kind = text_at(repetition, 4).upper()
+                namespace, universal = text_at(repetition, 3), text_at(repetition, 3, 1)
+                known = namespace.upper() in authorities.by_name or universal.upper() not in authorities.by_name
+                found = authorities.resolve(
+                    value=value,
+                    authority=(namespace or universal) if known else universal,
+                    type_code=kind,
+                    sender=sender,
+                )
+                if found is None:
+                    continue
+                rank = 0 if kind in ("PI", "MR") else 1 if found.kind == "local-number" else 2
+                if best is None or rank < best[0]:
+                    best = (rank, found)
+        if best is None:
+            raise MappingError(say["no_patient_number"], place=segment.place(plan.person[0]))
+        return f"{authorities.system_of(best[1])}|{best[1].value}"
+
+    def _absorb(self, segment: Segment) -> None:
+        plan = self._plans.absorbed
+        assert plan is not None, "a merge is declared with its map"
+        resource: dict[str, Any] = {"resourceType": plan.resource}
+        self._fill(plan, resource)
+        self._absorbed.append((self._moment.scope.current("Patient"), segment, resource))
+
+    def _finish(self) -> Mapped:
+        moment = self._moment
+        moment.scope, moment.segment, moment.field = self._root, moment.message.header, 0
+        patients = [one for one in self._built.values() if one.kind == "Patient"]
+        if not patients and self._plan.patient == "required":
+            raise MappingError(say["no_patient"], place="PID")
+        self._note_default(bool(patients))
+        kept = [one for one in self._built.values() if self._complete(one, patients)]
+        drafts = tuple(
+            Draft(type=one.kind, id=one.id, resource=one.resource, patient=one.patient) for one in kept
+        )
+        return Mapped(
+            drafts=drafts,
+            merges=self._merges(patients),
+            notes=tuple(moment.notes.values()),
+            order_key=f"{moment.sender}|{patients[0].key}" if patients else "",
+        )
+
+    def _note_default(self, with_patient: bool) -> None:
+        if self._plan.default and with_patient:
+            self._moment.field = 9
+            self._moment.note("message", say["message_not_mapped"])
+            self._moment.field = 0
+
+    def _complete(self, one: Building, patients: list[Building]) -> bool:
+        if one.patient is None and patients:
+            one.patient = patients[0].id  # an appointment stands before its patient
+        return all(finish(one, self._moment) for finish in one.finish)
+
+    def _merges(self, patients: list[Building]) -> tuple[Merge, ...]:
+        if self._plan.merge == "PID":
+            pairs = [(patients[0], one.resource, "PID") for one in patients[1:]]
+        else:
+            pairs = [(one, told, segment.place(1)) for one, segment, told in self._absorbed]
+            if self._plan.merge == "MRG" and not pairs:
+                raise MappingError(say["no_prior_number"], place="MRG")
+        sender, authorities = self._moment.sender, self._authorities
+        merges: list[Merge] = []
+        for patient, told, place in pairs:
+            if patient is None:
+                raise MappingError(say["no_patient"], place="PID")
+            survivor = subject_of(patient.resource, sender=sender, authorities=authorities)
+            absorbed = subject_of(told, sender=sender, authorities=authorities)
+            if not absorbed.identifiers:
+                raise MappingError(say["no_prior_number"], place=place)
+            if set(absorbed.identifiers) <= set(survivor.identifiers):
+                self._moment.notes[("MRG", 1, "same")] = Note(place=place, text=say["merge_of_one"])
+            else:
+                merges.append(Merge(survivor=survivor, absorbed=absorbed))
+        return tuple(merges)

@@ -1,0 +1,102 @@
+"""Clinical documents (HL7 CDA release 2): WS/T 500 shared documents of China and international C-CDA.
+
+Source: ISO/HL7 27932:2009; WS/T 482-2016 and WS/T 500-2016. Bytes become a `Document` of plain values, and a
+document becomes a `View` that a page can render. Nothing is fetched, no entity is read, no markup survives.
+Real documents are seldom valid against their schema, so reading is lenient about structure; it is strict
+about what makes a document: identifier, class, patient, body.
+"""
+
+from kangshu.standards.cda.errors import (
+    CdaError,
+    CharsetError,
+    DocumentTooLargeError,
+    ForbiddenXmlError,
+    IncompleteHeaderError,
+    NotADocumentError,
+    NotXmlError,
+)
+from kangshu.standards.cda.model import (
+    Address,
+    Block,
+    Cell,
+    Code,
+    Document,
+    Entry,
+    Flag,
+    Identifier,
+    ListBlock,
+    Media,
+    Name,
+    Organization,
+    Paragraph,
+    Party,
+    Patient,
+    Period,
+    Plain,
+    Product,
+    Quantity,
+    QuantityRange,
+    Reference,
+    RelatedDocument,
+    Section,
+    Table,
+    Telecom,
+    Value,
+    Visit,
+)
+from kangshu.standards.cda.parsing import parse
+from kangshu.standards.cda.reading import LIMITS, Limits, looks_like
+from kangshu.standards.cda.times import fhir_date, fhir_instant, fhir_time, readable_time
+from kangshu.standards.cda.viewing import CodedEntry, Entries, Fact, View, ViewBlock, ViewSection, view
+
+__all__ = [
+    "LIMITS",
+    "Address",
+    "Block",
+    "CdaError",
+    "Cell",
+    "CharsetError",
+    "Code",
+    "CodedEntry",
+    "Document",
+    "DocumentTooLargeError",
+    "Entries",
+    "Entry",
+    "Fact",
+    "Flag",
+    "ForbiddenXmlError",
+    "Identifier",
+    "IncompleteHeaderError",
+    "Limits",
+    "ListBlock",
+    "Media",
+    "Name",
+    "NotADocumentError",
+    "NotXmlError",
+    "Organization",
+    "Paragraph",
+    "Party",
+    "Patient",
+    "Period",
+    "Plain",
+    "Product",
+    "Quantity",
+    "QuantityRange",
+    "Reference",
+    "RelatedDocument",
+    "Section",
+    "Table",
+    "Telecom",
+    "Value",
+    "View",
+    "ViewBlock",
+    "ViewSection",
+    "Visit",
+    "fhir_date",
+    "fhir_instant",
+    "fhir_time",
+    "looks_like",
+    "parse",
+    "readable_time",
+    "view",
+]
