@@ -365,10 +365,13 @@ def test_when_all_hold_too_much_the_one_that_holds_most_is_cut_off(serve):
     serve(scenario, memory_bytes=100_000)
 
 
-def test_another_protocol_is_not_listened_to_for_long(serve):
+@pytest.mark.parametrize(
+    "noise", [b"GET / HTTP/1.1\r\n" * 10_000, START + b"half" + START + END, b"x" + START]
+)
+def test_another_protocol_is_not_listened_to_for_long(serve, noise):
     async def scenario(server, connect):
         reader, writer = await connect()
-        writer.write(b"GET / HTTP/1.1\r\n" * 10_000)
+        writer.write(noise * 200)
         assert await answers(reader) == []
         assert server.counters.events["no-mllp"] == 1
         writer.close()

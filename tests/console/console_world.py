@@ -450,8 +450,22 @@ def doors(
             **shared,
         )
     )
-    machine = api.build(api.Services(version="test", **shared))
+    machine = api.build(
+        api.Services(
+            version="test",
+            take_message=_no_lane,
+            write_fhir=_no_lane,
+            read_fhir=_no_lane,
+            whereabouts=LakeWhereabouts(platform),
+            **shared,
+        )
+    )
     return Starlette(routes=[Mount("/console", app=pages), Mount("/", app=machine)]), submitted
+
+
+async def _no_lane(*_: Any, **__: Any) -> Any:
+    """This world has no message lane; the tests of the lane open their own."""
+    raise AssertionError("no test of these pages sends messages")
 
 
 async def send(

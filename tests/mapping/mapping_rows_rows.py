@@ -1,4 +1,4 @@
-"""Made-up rows of any data set, as the lake gives them, for the tests of the mapping; nobody in them is real."""
+"""Made-up rows of any data set, as the lake gives them, for tests of the mapping; nobody in them is real."""
 
 from __future__ import annotations
 

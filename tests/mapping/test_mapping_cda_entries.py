@@ -247,8 +247,25 @@ def test_a_laboratory_document_is_a_report_with_its_results():
     assert report["category"][0]["coding"][0]["code"] == "LAB"
     assert report["identifier"] == [{"system": "urn:kangshu:institution:H9901:report", "value": "R-1"}]
     assert report["basedOn"][0]["identifier"]["value"] == "O-1"
-    assert report["performer"][0] == {"display": "检验科"}
+    assert [one["display"] for one in report["performer"]] == ["医生乙", "检验科"]
     assert report["effectiveDateTime"] == "2025-01-01T07:30:00+08:00"
+
+
+def test_a_specimen_is_a_resource_that_result_and_report_refer_to():
+    name, _, quantity = item("葡萄糖", "7.8", "mmol/L")
+    sample = observation("DE04.50.134.00", text("血清"), title="标本类别").replace(
+        "<value",
+        '<effectiveTime><low value="202501010700"/><high value="202501010715"/></effectiveTime><value',
+    )
+
+    result = mapped(document(section(organizer(name, sample, quantity)), code="C0007"))
+    specimen = one(result, "Specimen")
+
+    assert specimen["type"] == {"text": "血清"}
+    assert specimen["collection"]["collectedDateTime"] == "2025-01-01T07:00:00+08:00"
+    assert specimen["receivedTime"] == "2025-01-01T07:15:00+08:00"
+    assert one(result, "Observation")["specimen"] == {"reference": f"Specimen/{specimen['id']}"}
+    assert one(result, "DiagnosticReport")["specimen"] == [{"reference": f"Specimen/{specimen['id']}"}]
 
 
 def test_a_single_item_may_stand_flat_in_its_section_and_several_may_not():

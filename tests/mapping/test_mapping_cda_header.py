@@ -182,6 +182,16 @@ def test_the_reference_says_what_the_document_is_and_where_it_is_kept():
     assert reference["context"]["encounter"] == [{"reference": f"Encounter/{one(result, 'Encounter')['id']}"}]
 
 
+def test_times_without_a_zone_are_in_that_of_the_document():
+    visit = '<effectiveTime value="20250101080000"/>'
+    data = document(code="C0032", visit=visit).replace(b'"20250102090000"', b'"20250102090000-0500"')
+
+    assert one(mapped(data), "Encounter")["period"] == {"start": "2025-01-01T08:00:00-05:00"}
+    assert one(mapped(document(code="C0032", visit=visit)), "Encounter")["period"] == {
+        "start": "2025-01-01T08:00:00+08:00"
+    }
+
+
 def test_a_replacing_document_points_at_the_one_it_replaces():
     old = one(mapped(document(number="D-1")), "DocumentReference")
     header = REPLACES.format('<id root="2.16.156.10011.1.1" extension="D-1"/>')

@@ -28,7 +28,16 @@ from kangshu.declarations import (
     Pack,
 )
 from kangshu.kernel.texts import Text
-from kangshu.lake import Engine, SegmentWriter, commit_file, lake_schema, new_segment_path
+from kangshu.lake import (
+    Engine,
+    SegmentWriter,
+    StagedRow,
+    commit_file,
+    flush_staged,
+    lake_schema,
+    new_segment_path,
+    stage_rows,
+)
 from kangshu.records import (
     GrantMissingError,
     Kind,
@@ -336,6 +345,28 @@ def test_a_timeline_opens_with_a_grant_for_one_of_the_persons_numbers(database_r
                 await _read(database, engine, before=before)
 
     database_run(scenario)
+
+
+@database_test
+def test_rows_that_messages_gave_are_not_shown_beside_the_messages_own_resources(database_run, engine):
+    async def scenario(database: Database) -> Any:
+        await keep(database, put(result(day="2026-01-15"), "r"))
+        given_ = {
+            "institution": "H1",
+            "person": 1,
+            "at": datetime(2026, 1, 15),
+            "key": "Observation/r",
+            "message": 1,
+        }
+        values = {"code": "1742-6", "number": Decimal("62.00")}
+        async with database.transaction() as connection:
+            staged = [StagedRow(dataset=name, values=values, **given_) for name in ("lab", "stay")]
+            await stage_rows(connection, rows=staged)
+        flushed = await flush_staged(database, engine, pack=_PACK)
+        page = await _read(database, engine)
+        return flushed, page.total, [entry.reference for entry in page.entries]
+
+    assert database_run(scenario) == (2, 1, ["Observation/r"])
 
 
 @database_test

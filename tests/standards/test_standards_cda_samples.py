@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from kangshu.standards import cda
-from kangshu.standards.cda.viewing import blocks_text
 
 SAMPLES = Path(os.environ.get("KANGSHU_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
 
@@ -32,7 +31,7 @@ def shown(view):
         section = sections.pop()
         sections.extend(section.sections)
         yield section.title
-        yield blocks_text(section.blocks)
+        yield cda.blocks_text(section.blocks)
 
 
 @pytest.mark.parametrize("path", CHINESE, ids=lambda path: path.name)

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from kangshu.standards import cda
-from kangshu.standards.cda.viewing import blocks_text
 
 HEADER = """<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
   <id root="2.16.156.10011.1.1" extension="D-1"/><code code="C0007" codeSystem="2.16.156.10011.2.4"/>
@@ -29,7 +28,7 @@ def view(section, *, language="zh"):
 
 
 def lines(section, **settings):
-    return blocks_text(view(section, **settings).sections[0].blocks).splitlines()
+    return cda.blocks_text(view(section, **settings).sections[0].blocks).splitlines()
 
 
 def test_the_header_tells_who_what_where_and_when():
@@ -67,7 +66,7 @@ def test_a_section_without_narrative_is_read_by_its_entries():
     page = view(section)
 
     assert page.sections[0].title == "生命体征"
-    assert blocks_text(page.sections[0].blocks).splitlines() == [
+    assert cda.blocks_text(page.sections[0].blocks).splitlines() == [
         "体温: 36.50 ℃ 2025-01-02 08:00",
         "收缩压: 120 mmHg",
         "舒张压: 80 mmHg",
@@ -145,7 +144,7 @@ def test_coded_entries_are_there_beside_a_narrative():
 
     page = view(section)
 
-    assert blocks_text(page.sections[0].blocks) == "体温正常"
+    assert cda.blocks_text(page.sections[0].blocks) == "体温正常"
     assert [(one.title, one.value) for one in page.sections[0].entries] == [("体温", "36")]
 
 
@@ -162,7 +161,7 @@ def test_coded_entries_are_there_beside_a_narrative():
     ],
 )
 def test_markup_written_as_text_is_taken_out_and_comparisons_stay(written, read):
-    assert blocks_text(view(f"<text>{written}</text>").sections[0].blocks) == read
+    assert cda.blocks_text(view(f"<text>{written}</text>").sections[0].blocks) == read
     entry = f'<text/><entry><observation><code displayName="说明"/><value xsi:type="ST">{written}</value></observation></entry>'
     assert view(entry).sections[0].entries[0].value == read
 
@@ -172,7 +171,7 @@ def test_links_are_text_and_scripts_are_not_followed():
 
     page = view(section)
 
-    assert blocks_text(page.sections[0].blocks) == "说明"
+    assert cda.blocks_text(page.sections[0].blocks) == "说明"
     assert "javascript" not in repr(dataclasses.asdict(page))
 
 
@@ -190,10 +189,11 @@ def test_a_body_that_is_a_file_is_named_and_a_text_is_shown():
         in body('<reference value="http://example.invalid/a.pdf"/>', 'mediaType="application/pdf"').attachment
     )
     assert (
-        blocks_text(body("第一段\n\n第二段", 'mediaType="text/plain"').sections[0].blocks) == "第一段\n第二段"
+        cda.blocks_text(body("第一段\n\n第二段", 'mediaType="text/plain"').sections[0].blocks)
+        == "第一段\n第二段"
     )
     encoded = body("5q2j5paH", 'mediaType="text/plain" representation="B64"')
-    assert blocks_text(encoded.sections[0].blocks) == "正文"
+    assert cda.blocks_text(encoded.sections[0].blocks) == "正文"
 
 
 def test_a_view_cannot_be_changed():

@@ -31,7 +31,9 @@ from kangshu.standards.hl7v2 import (
 
 MIB = 1024 * 1024
 _SWEEP_SECONDS = 1.0
-_STRAY_BYTES = 64 * 1024  # a peer that sends more without one frame speaks another protocol
+# A peer that sends more of these without one frame speaks another protocol.
+_STRAY_BYTES = 64 * 1024
+_FAULTS = 100
 _FRAME_COST = 128  # bytes that a waiting frame takes beside its content, about
 
 log = logging.getLogger(__name__)
@@ -250,6 +252,7 @@ class _Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._working_bytes = 0
         self._counted = 0
+        self._faults = 0
         self._active_at = self._begun_at = self._loop.time()
         self._blocked_at: float | None = None
         self._reading = True
@@ -284,7 +287,7 @@ class _Connection(asyncio.Protocol):
         self._server.counters.bytes_received += len(data)
         was_within = self._reader.within
         self._add(self._reader.feed(data), was_within=was_within)
-        if self._reader.stray > _STRAY_BYTES:
+        if self._reader.stray > _STRAY_BYTES or self._faults > _FAULTS:
             self._end("no-mllp")
             return
         if self._reader.undecided:
@@ -357,9 +360,11 @@ class _Connection(asyncio.Protocol):
         for one in found:
             if isinstance(one, FrameFault):
                 events[one.kind] += 1
+                self._faults += 1
                 if one.kind is FrameFaultKind.TOO_LONG:
                     self._waiting.append(one)
                 continue
+            self._faults = 0
             self._waiting.append(one)
             self._waiting_bytes += len(one) + _FRAME_COST
         if found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import secrets
 import signal
@@ -40,6 +39,7 @@ from kangshu.app.maintenance import (
     seal_audit,
     sweep,
 )
+from kangshu.app.memory import spare_collector
 from kangshu.app.messages.lane import MessageLane
 from kangshu.app.messages.looking import ReadLane
 from kangshu.app.messages.mllp import mllp_door
@@ -168,17 +168,6 @@ class _Server(uvicorn.Server):
         finally:
             for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
-
-
-def spare_collector() -> None:
-    """Tell the collector that what was made so far stays, and to look less often.
-
-    A page of 500 rows makes some hundred thousand short-lived objects without a circle among them; looking
-    for circles took half of its time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def build_app(

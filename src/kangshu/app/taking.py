@@ -19,7 +19,7 @@ from kangshu.app.clock import Moment
 from kangshu.app.errors import say
 from kangshu.app.files import institution_of_folder
 from kangshu.app.maintenance import settle
-from kangshu.app.messages.files import MessageFigures, message_format, take_message_file
+from kangshu.app.messages.files import MessageFigures, MessageFile, message_format, take_message_files
 from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import Platform
 from kangshu.app.presenting import err
@@ -100,20 +100,23 @@ async def _take_messages(
     advance: Callable[[], None],
 ) -> None:
     """Take in files of messages, in the order in which they came."""
-    lane = open_lane(platform)
-    for path in sorted(files, key=arrival_of) if arrival_of else files:
-        try:
-            await take_message_file(
-                lane,
-                path,
-                figures=figures,
-                sender=institution or institution_of_folder(path),
-                received_by=received_by,
-                received_at=arrival_of(path) if arrival_of else platform.clock.now(),
-            )
-        except OSError:
-            figures.refuse(str(path), None, say("file_unreadable"))
-        advance()
+    sources = [
+        MessageFile(
+            path=path,
+            sender=institution or institution_of_folder(path),
+            received_by=received_by,
+            received_at=arrival_of(path) if arrival_of else platform.clock.now(),
+        )
+        for path in (sorted(files, key=arrival_of) if arrival_of else files)
+    ]
+    await take_message_files(
+        platform,
+        open_lane(platform),
+        sources,
+        figures=figures,
+        hands=platform.settings.threads,
+        advance=advance,
+    )
 
 
 async def _count_persons(platform: Platform) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from kangshu.records.marks import MARKED, mark_of
 from kangshu.records.model import Kind
@@ -138,9 +137,11 @@ _EXAMINATION = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
-    """The columns of a resource. `until` is None where the span is not known as a whole."""
+class Header(NamedTuple):
+    """The columns of a resource. `until` is None where the span is not known as a whole.
+
+    A tuple, for one is made of whatever is stored.
+    """
 
     kind: Kind | None
     at: datetime | None

@@ -20,11 +20,14 @@ from kangshu.app.benchmarks.lanes import take_one
 from kangshu.app.benchmarks.model import Measurement, Stage, percentiles
 from kangshu.app.benchmarks.surroundings import Use, Watch, elsewhere, fresh_folder, fresh_platform, machine
 from kangshu.app.maintenance import bring_messages_to_lake
-from kangshu.app.messages.files import MessageFigures, take_message_file
+from kangshu.app.memory import spare_collector
+from kangshu.app.messages.files import MessageFigures, MessageFile, take_message_files
+from kangshu.app.messages.lane import MessageLane
 from kangshu.app.messages.mllp import mllp_door
 from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import Platform
-from kangshu.app.serving import background, serving, spare_collector
+from kangshu.app.serving import background, serving
+from kangshu.intake.messages import MessageResult
 from kangshu.security import operations as security
 from kangshu.simulation import write_bundles, write_messages, write_registrations
 from kangshu.standards import hl7v2
@@ -34,6 +37,7 @@ _MLLP_MESSAGES = 12_000
 _FHIR_REQUESTS = 12_000
 _BUNDLE_RESOURCES = 60_000
 _CONNECTIONS = 8
+_HANDS = 2  # processes that share files of messages
 _HOSPITAL = "YH000002699010211A1001"
 """The sender of the simulated messages."""
 
@@ -50,13 +54,8 @@ async def hl7_files(size: int, stage: Stage) -> Measurement:
             figures = MessageFigures()
             stage("intake")
             with Watch(platform.home) as watch:
-                await take_message_file(
-                    lane,
-                    file,
-                    figures=figures,
-                    sender=None,
-                    received_by="benchmark",
-                    received_at=platform.clock.now(),
+                await take_message_files(
+                    platform, lane, [_file(platform, file)], figures=figures, hands=_HANDS
                 )
                 await bring_messages_to_lake(platform)
             async with platform.database.connection() as connection:
@@ -72,6 +71,10 @@ async def hl7_files(size: int, stage: Stage) -> Measurement:
         lake_rows={name: count for name, count in rows.items() if name != "resident"},
         bytes=file_size(file),
     )
+
+
+def _file(platform: Platform, path: Path) -> MessageFile:
+    return MessageFile(path=path, sender=_HOSPITAL, received_by="benchmark", received_at=platform.clock.now())
 
 
 def file_size(path: Path) -> int | None:
@@ -121,15 +124,13 @@ async def bundles(size: int, stage: Stage) -> Measurement:
             spare_collector()
             figures = MessageFigures()
             with Watch(platform.home) as watch:
-                for file in files:
-                    await take_message_file(
-                        lane,
-                        file,
-                        figures=figures,
-                        sender=_HOSPITAL,
-                        received_by="benchmark",
-                        received_at=platform.clock.now(),
-                    )
+                await take_message_files(
+                    platform,
+                    lane,
+                    [_file(platform, file) for file in files],
+                    figures=figures,
+                    hands=_HANDS,
+                )
     assert watch.use is not None, "the watch has ended"
     assert figures.accepted == len(files), (
         f"accepted {figures.accepted} of {len(files)}: {figures.rejections[:1]}"
@@ -142,18 +143,17 @@ async def _fhir(size: int, stage: Stage, *, reads: bool) -> Measurement:
         async with _peopled(folder, size, stage) as platform:
             lane = open_lane(platform)
             async with platform.database.transaction() as connection:
-                client = await security.create_client(
+                client_id, secret = await security.create_client(
                     connection,
                     institution=_HOSPITAL,
                     scopes=["messages.write", "records.read"],
-                    title="benchmark",
                     now=platform.clock.now(),
                     random=secrets.token_bytes,
                 )
                 token = await security.issue_token(
                     connection,
-                    client_id=client.id,
-                    secret=client.secret,
+                    client_id=client_id,
+                    secret=secret,
                     scopes=[],
                     now=platform.clock.now(),
                     random=secrets.token_bytes,
@@ -179,26 +179,16 @@ async def _fhir(size: int, stage: Stage, *, reads: bool) -> Measurement:
     return _served(served, watch.use, "requests/s", persons=size)
 
 
-async def _patients(platform: Platform, lane: object, folder: Path, size: int) -> list[str]:
+async def _patients(platform: Platform, lane: MessageLane, folder: Path, size: int) -> list[str]:
     """Bring a thousand of the known people in as Patients and return their addresses."""
     file = folder / "patients.hl7"
     await elsewhere(write_messages, file, messages=2_000, persons=size)
     found: dict[str, None] = {}
 
-    def listen(outcome: object) -> None:
-        for reference in outcome.result.resources:  # type: ignore[attr-defined]
-            if reference.startswith("Patient/"):
-                found[reference] = None
+    def listen(result: MessageResult) -> None:
+        found.update({one: None for one in result.resources if one.startswith("Patient/")})
 
-    await take_message_file(
-        lane,  # type: ignore[arg-type]
-        file,
-        figures=MessageFigures(),
-        sender=None,
-        received_by="benchmark",
-        received_at=platform.clock.now(),
-        listen=listen,
-    )
+    await take_message_files(platform, lane, [_file(platform, file)], figures=MessageFigures(), listen=listen)
     return list(found)
 
 

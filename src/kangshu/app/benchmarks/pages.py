@@ -20,8 +20,9 @@ from kangshu.app.benchmarks.lanes import LAB_COLUMNS, take_one, write_residents
 from kangshu.app.benchmarks.model import Measurement, Stage, percentiles
 from kangshu.app.benchmarks.surroundings import Watch, elsewhere, fresh_folder, fresh_platform, machine
 from kangshu.app.benchmarks.visitor import Visitor
+from kangshu.app.memory import spare_collector
 from kangshu.app.platform import Platform
-from kangshu.app.serving import build_app, spare_collector
+from kangshu.app.serving import build_app
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.consent import Purpose, grant_read
 from kangshu.declarations import Dataset, Field, FieldType, Role

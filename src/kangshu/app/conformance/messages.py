@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kangshu.app.messages.files import MessageFigures, message_format, take_message_file
+from kangshu.app.messages.files import MessageFigures, MessageFile, message_format, take_message_files
 from kangshu.app.messages.lane import MessageLane
 from kangshu.app.platform import Platform
 from kangshu.kernel.errors import KangshuError
@@ -51,15 +51,14 @@ async def take_samples(
 async def _take(platform: Platform, lane: MessageLane, path: Path, *, source: str, name: str) -> TakenFile:
     figures, crash = MessageFigures(), ""
     try:
-        await take_message_file(
-            lane,
-            path,
-            figures=figures,
+        file = MessageFile(
+            path=path,
             sender=f"SAMPLE-{source}"[:60],
             received_by="conformance",
             received_at=platform.clock.now(),
             name=name,
         )
+        await take_message_files(platform, lane, [file], figures=figures)
     except KangshuError:
         raise
     except Exception as error:  # noqa: BLE001 - a crash is what the suite looks for

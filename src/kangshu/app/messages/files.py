@@ -6,23 +6,22 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kangshu.app.errors import say
+from kangshu.app.messages.dealing import Team, open_team
 from kangshu.app.messages.lane import MessageLane
-from kangshu.app.messages.model import Arrival, Outcome
+from kangshu.app.messages.model import Arrival
 from kangshu.app.messages.reading import format_of
-from kangshu.intake.messages import MessageFormat, MessageState
-from kangshu.kernel.errors import KangshuError
+from kangshu.app.platform import Platform
+from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
 from kangshu.kernel.texts import Text
 from kangshu.standards import fhir, hl7v2
 
 _SNIFFED_BYTES = 4096
 _FILE_MOST_BYTES = 512 << 20  # read whole; larger ones are better sent in parts
-_BATCH_MESSAGES = 500
-_BATCH_BYTES = 8 << 20
+_SHARED_FROM_BYTES = 4 << 20  # less is done before a further process has started
 _TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".zip", ".gz")
 
 
@@ -57,108 +56,114 @@ def message_format(path: Path) -> MessageFormat | None:
     return format_of(head)
 
 
-async def take_message_file(
+@dataclass(frozen=True, slots=True)
+class MessageFile:
+    """A file of messages, and who sent it."""
+
+    path: Path
+    sender: str | None
+    received_by: str
+    received_at: datetime
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.name or str(self.path)
+
+
+class _Mark(NamedTuple):
+    """Where a message stands."""
+
+    shown: str
+    place: str
+
+
+async def take_message_files(
+    platform: Platform,
     lane: MessageLane,
-    path: Path,
+    files: Sequence[MessageFile],
     *,
     figures: MessageFigures,
-    sender: str | None,
-    received_by: str,
-    received_at: datetime,
-    name: str | None = None,
-    listen: Callable[[Outcome], None] | None = None,
+    hands: int = 1,
+    advance: Callable[[], None] = lambda: None,
+    listen: Callable[[MessageResult], None] | None = None,
 ) -> None:
-    """Take in every message of a file, in order; `figures` grow. One batch is stored while the next is read.
+    """Take in every message of the files, in order; `figures` grow. `hands` processes share the work.
 
     Raises:
-        DatabaseUnavailableError: the messages from here on were not stored.
+        DatabaseUnavailableError: messages were not stored; all that was counted was.
     """
-    shown = name or str(path)
-    figures.files += 1
-    if path.stat().st_size > _FILE_MOST_BYTES:
+
+    def told(mark: object, result: MessageResult) -> None:
+        assert isinstance(mark, _Mark), "put in so"
+        _count(figures, mark, result)
+        if listen:
+            listen(result)
+
+    large = sum(_size(file.path) for file in files) >= _SHARED_FROM_BYTES
+    async with open_team(lane, home=platform.home, hands=hands if large else 1, told=told) as team:
+        for file in files:
+            figures.files += 1
+            try:
+                await _put(team, file, figures)
+            except OSError:
+                figures.messages += 1
+                figures.refuse(file.shown, None, say("file_unreadable"))
+            advance()
+
+
+async def _put(team: Team, file: MessageFile, figures: MessageFigures) -> None:
+    """Hand in the messages of one file; what cannot be taken apart is refused as a whole, from there on."""
+    if _size(file.path) > _FILE_MOST_BYTES:
         figures.messages += 1
-        figures.refuse(shown, None, say("message_file_large", most=_FILE_MOST_BYTES >> 20))
+        figures.refuse(file.shown, None, say("message_file_large", most=_FILE_MOST_BYTES >> 20))
         return
-    data = await asyncio.to_thread(path.read_bytes)
+    data = await asyncio.to_thread(file.path.read_bytes)
     kind = format_of(data[:_SNIFFED_BYTES])
     if kind is None:
         figures.messages += 1
-        figures.refuse(shown, None, say["message_unrecognised"])
+        figures.refuse(file.shown, None, say["message_unrecognised"])
         return
     pieces = _pieces(data, kind)
-    arrivals = (
-        (
-            place,
-            Arrival(
-                body=body,
-                format=kind,
-                channel="file",
-                received_at=received_at,
-                received_by=received_by,
-                sender=sender,
-                peer=Path(shown).name[-120:],
-            ),
-        )
-        for place, body in pieces
-    )
-    try:
-        await _take(lane, arrivals, figures, shown, listen)
-    except KangshuError as error:
-        if not isinstance(error, (hl7v2.Hl7Error, fhir.FhirError)):
-            raise
-        figures.messages += 1
-        figures.refuse(shown, error.place, error.text)
-
-
-async def _take(
-    lane: MessageLane,
-    arrivals: Iterator[tuple[str, Arrival]],
-    figures: MessageFigures,
-    shown: str,
-    listen: Callable[[Outcome], None] | None,
-) -> None:
-    storing: asyncio.Task[list[Outcome]] | None = None
-    places: Sequence[str] = ()
-    while batch := list(_bounded(arrivals)):
-        prepared = await asyncio.to_thread(lane.read_many, [arrival for _, arrival in batch])
-        if storing is not None:
-            _count(figures, shown, places, await storing, listen)
-        storing = asyncio.create_task(lane.store_many(prepared))
-        places = [place for place, _ in batch]
-    if storing is not None:
-        _count(figures, shown, places, await storing, listen)
-
-
-def _bounded(arrivals: Iterator[tuple[str, Arrival]]) -> Iterator[tuple[str, Arrival]]:
-    size = 0
-    for place, arrival in islice(arrivals, _BATCH_MESSAGES):
-        yield place, arrival
-        size += len(arrival.body)
-        if size > _BATCH_BYTES:
+    while True:
+        try:
+            place, body = next(pieces)
+        except StopIteration:
             return
+        except (hl7v2.Hl7Error, fhir.FhirError) as error:
+            figures.messages += 1
+            figures.refuse(file.shown, error.place, error.text)
+            return
+        arrival = Arrival(
+            body=body,
+            format=kind,
+            channel="file",
+            received_at=file.received_at,
+            received_by=file.received_by,
+            sender=file.sender,
+            peer=Path(file.shown).name[-120:],
+        )
+        await team.put(_Mark(file.shown, place), arrival)
 
 
-def _count(
-    figures: MessageFigures,
-    shown: str,
-    places: Sequence[str],
-    outcomes: Sequence[Outcome],
-    listen: Callable[[Outcome], None] | None,
-) -> None:
-    for place, outcome in zip(places, outcomes, strict=True):
-        result = outcome.result
-        figures.messages += 1
-        figures.notes += len(result.notes)
-        if result.state is MessageState.ACCEPTED:
-            figures.accepted += 1
-            figures.resources += len(result.resources)
-        elif result.state is MessageState.DUPLICATE:
-            figures.duplicate += 1
-        else:
-            where = " · ".join(part for part in (place, result.place or "") if part)
-            figures.refuse(shown, where or None, result.reason or say["message_fault"])
-        if listen:
-            listen(outcome)
+def _count(figures: MessageFigures, mark: _Mark, result: MessageResult) -> None:
+    figures.messages += 1
+    figures.notes += len(result.notes)
+    if result.state is MessageState.ACCEPTED:
+        figures.accepted += 1
+        figures.resources += len(result.resources)
+    elif result.state is MessageState.DUPLICATE:
+        figures.duplicate += 1
+    else:
+        where = " · ".join(part for part in (mark.place, result.place or "") if part)
+        figures.refuse(mark.shown, where or None, result.reason or say["message_fault"])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _pieces(data: bytes, kind: MessageFormat) -> Iterator[tuple[str, bytes]]:

@@ -76,7 +76,6 @@ class ReadLane:
                 purpose=waiting.purpose,
                 reason=waiting.reason,
                 known_institutions=frozenset({sealed.institution}),
-                resource=f"{sealed.type}/{sealed.id}",
             )
             for waiting, sealed in asked
         ]

@@ -20,12 +20,15 @@ _MOST_TEXT = 4_000  # of a display or a title; arbitrary, beyond it a text belon
 
 
 class Coder:
-    """Speaks for one document: its sender's numbers and the pack's systems."""
+    """Speaks for one document: its sender's numbers, the pack's systems, the zone of times without one."""
 
-    def __init__(self, declarations: Declarations, authorities: Authorities, *, sender: str) -> None:
+    def __init__(
+        self, declarations: Declarations, authorities: Authorities, *, sender: str, zone: str
+    ) -> None:
         self._declarations = declarations
         self._authorities = authorities
         self._sender = sender
+        self._zone = zone
 
     def system(self, oid: str | None) -> CodeSystem | None:
         """Return the declared system of an OID."""
@@ -36,12 +39,7 @@ class Coder:
 
         `systems` are names of the systems of which it must be one; any where there are none.
         """
-        if (
-            not code.code
-            or not code.system
-            or len(code.code) > _MOST_CODE
-            or not _FHIR_CODE.fullmatch(code.code)
-        ):
+        if not code.code or not code.system or not _is_code(code.code):
             return None
         declared = self.system(code.system)
         if declared is None:
@@ -139,11 +137,11 @@ class Coder:
 
     def time(self, text: str | None) -> str | None:
         """Return a time as a FHIR dateTime, or None."""
-        return cda.fhir_time(text, zone=self._declarations.settings.zone)
+        return cda.fhir_time(text, zone=self._zone)
 
     def instant(self, text: str | None) -> str | None:
         """Return a time as a FHIR instant, or None."""
-        return cda.fhir_instant(text, zone=self._declarations.settings.zone)
+        return cda.fhir_instant(text, zone=self._zone)
 
     def period(self, period: cda.Period | None) -> dict[str, str] | None:
         """Return a Period; what is a point of time begins then. An end before the start is left out."""
@@ -202,6 +200,11 @@ class Coder:
             if one.name and any(number and number.meaning is Meaning.DEPARTMENT for number in numbers):
                 return one.name
         return None
+
+
+def _is_code(text: str) -> bool:
+    """Return whether a text can be a code; Chinese characters are what somebody wrote in a code's place."""
+    return len(text) <= _MOST_CODE and text.isascii() and _FHIR_CODE.fullmatch(text) is not None
 
 
 def before(one: str, other: str) -> bool:

@@ -31,12 +31,8 @@ _PARTS: Mapping[Becomes, frozenset[str]] = {
     Becomes.CONDITION: frozenset({"name"}),
     Becomes.ALLERGY_FLAG: frozenset({"description"}),
     Becomes.LABORATORY: frozenset({"quantity", "unit", "result", "specimen", "method"}),
-    Becomes.MEDICATION_REQUEST: frozenset(
-        {"usage", "frequency", "dose_unit", "total", "form", "specification"}
-    ),
-    Becomes.MEDICATION_STATEMENT: frozenset(
-        {"usage", "frequency", "dose_unit", "total", "form", "specification"}
-    ),
+    Becomes.MEDICATION_REQUEST: frozenset({"usage", "frequency", "dose_unit", "total"}),
+    Becomes.MEDICATION_STATEMENT: frozenset({"usage", "frequency", "dose_unit", "total"}),
     Becomes.ORDERED_DRUG: frozenset({"kind", "state", "remark"}),
     Becomes.PROCEDURE: frozenset({"name"}),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from kangshu.standards import cda
 
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 
-_INDEX = re.compile(r"\[(\d+)\]")
 _MOST_NOTES = 200
 
 
@@ -40,6 +38,8 @@ class Workbench:
         self.encounter: str | None = None
         self.results: list[str] = []
         """References to what a report reports."""
+        self.specimens: dict[str, str] = {}
+        """References to Specimens by the place of their entry."""
         self.drafts: list[Draft] = []
         self.notes: list[Note] = []
         self._make_id = make_id
@@ -121,11 +121,6 @@ class Workbench:
         if found is None:
             self.note(place, "nothing_coded")
         return found
-
-
-def short_place(place: str) -> str:
-    """Return a place without the numbers, for comparing."""
-    return _INDEX.sub("", place)
 
 
 def coded_value(entry: cda.Entry | None) -> cda.Code | None:

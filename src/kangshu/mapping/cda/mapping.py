@@ -74,7 +74,13 @@ class CdaMapping:
         bench = Workbench(
             document,
             declarations=self._declarations,
-            coder=Coder(self._declarations, self._authorities, sender=sender),
+            # Times without a zone are told in that of the document's own time.
+            coder=Coder(
+                self._declarations,
+                self._authorities,
+                sender=sender,
+                zone=cda.zone_of(document.time) or self._declarations.settings.zone,
+            ),
             sender=sender,
             make_id=make_id,
             document_class=declared,

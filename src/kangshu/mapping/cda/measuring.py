@@ -109,7 +109,7 @@ def add_laboratory(bench: Workbench, rule: Rule, found: Found, *, items: int) ->
         **_performers(bench, entry),
         **value,
         **({"interpretation": [interpretation]} if interpretation else _interpretation(bench, measured)),
-        **_specimen(rule, (*entry.children, *group)),
+        **_examined(bench, rule, (*entry.children, *group)),
         **_ranges(bench, measured),
         "derivedFrom": bench.derived(),
     }
@@ -157,11 +157,33 @@ def _item(bench: Workbench, entry: cda.Entry) -> dict[str, Any] | None:
     return bench.coder.concept(code, text=None if code and code.title else text_value(entry))
 
 
-def _specimen(rule: Rule, entries: tuple[cda.Entry, ...]) -> dict[str, Any]:
-    text = text_value(part(entries, rule.parts.get("specimen")))
-    method = text_value(part(entries, rule.parts.get("method")))
-    found: dict[str, Any] = {"specimen": {"display": text}} if text else {}
-    return found | ({"method": {"text": method}} if method else {})
+def _examined(bench: Workbench, rule: Rule, entries: tuple[cda.Entry, ...]) -> dict[str, Any]:
+    """Return the specimen and the method of an item; the specimen is a resource of its own."""
+    found: dict[str, Any] = {}
+    specimen = part(entries, rule.parts.get("specimen"))
+    if specimen and (reference := _add_specimen(bench, specimen)):
+        found["specimen"] = {"reference": reference}
+    if method := text_value(part(entries, rule.parts.get("method"))):
+        found["method"] = {"text": method}
+    return found
+
+
+def _add_specimen(bench: Workbench, entry: cda.Entry) -> str | None:
+    """Add the Specimen of a 标本类别; the bounds of its time are when it was taken and when it arrived."""
+    kind = bench.coder.concept(coded_value(entry), text=text_value(entry))
+    if kind is None:
+        return None
+    if entry.place in bench.specimens:  # several items of one group have one specimen
+        return bench.specimens[entry.place]
+    taken = bench.coder.time(entry.time.start) if entry.time else None
+    arrived = bench.coder.time(entry.time.high) if entry.time else None
+    resource: dict[str, Any] = {
+        "type": kind,
+        "subject": bench.subject,
+        **({"receivedTime": arrived} if arrived else {}),
+        **({"collection": {"collectedDateTime": taken}} if taken else {}),
+    }
+    return bench.specimens.setdefault(entry.place, bench.add("Specimen", entry, resource))
 
 
 def add_panel(bench: Workbench, found: Found, results: list[str]) -> str | None:
@@ -228,6 +250,7 @@ def add_report(bench: Workbench, report: Report, entries: list[cda.Entry], *, it
         **bench.coder.dated("effective", times[0] if times else None),
         **_issued(bench),
         **_reporters(bench, report, entries),
+        **({"specimen": [{"reference": one} for one in bench.specimens.values()]} if bench.specimens else {}),
         **({"result": [{"reference": one} for one in bench.results]} if bench.results else {}),
         **({"conclusion": conclusion} if conclusion else {}),
     }
@@ -253,7 +276,10 @@ def _add_findings(bench: Workbench, findings: str) -> str:
     resource: dict[str, Any] = {
         "status": "final",
         "code": {
-            "coding": [{"system": _ELEMENTS, "code": "DE04.50.131.00", "display": "检查报告结果-客观所见"}],
+            "coding": [
+                {"system": "http://loinc.org", "code": "59776-5", "display": "Procedure findings Narrative"},
+                {"system": _ELEMENTS, "code": "DE04.50.131.00", "display": "检查报告结果-客观所见"},
+            ],
             "text": "检查所见",
         },
         **bench.about(),
@@ -273,7 +299,7 @@ def _reporters(bench: Workbench, report: Report, entries: list[cda.Entry]) -> di
     if not performers and (custodian := bench.coder.organization(document.custodian)):
         performers.append(custodian)
     people = [one for party in document.authors if (one := bench.coder.party(party))]
-    found: dict[str, Any] = {"performer": [*performers, *people]} if performers or people else {}
+    found: dict[str, Any] = {"performer": [*people, *performers]} if performers or people else {}
     signers = [one for party in document.signers if (one := bench.coder.party(party))]
     return found | ({"resultsInterpreter": signers[:1]} if signers else {})
 

@@ -7,6 +7,7 @@ from typing import Any
 from kangshu.mapping import (
     Authorities,
     Draft,
+    IdentifierKind,
     MakeId,
     Mapped,
     MappingError,
@@ -17,27 +18,62 @@ from kangshu.mapping import (
 )
 from kangshu.mapping.hl7v2.compiling import Continued, MessagePlan, Plans, SegmentPlan
 from kangshu.mapping.hl7v2.errors import say
+from kangshu.mapping.hl7v2.persons import person_number
 from kangshu.mapping.hl7v2.values import Building, Moment, Scope, text_at, valued
 from kangshu.standards.hl7v2 import Message, Segment
 
 _RESULT = "OBX"
 """What closes the opening of a group: an ORC or OBR after it begins the next order."""
 _NOTE = "NTE"
+_ABOUT = {
+    "AllergyIntolerance": "patient",
+    "Condition": "subject",
+    "Coverage": "beneficiary",
+    "DiagnosticReport": "subject",
+    "DocumentReference": "subject",
+    "Encounter": "subject",
+    "Immunization": "patient",
+    "MedicationAdministration": "subject",
+    "MedicationDispense": "subject",
+    "MedicationRequest": "subject",
+    "Observation": "subject",
+    "Procedure": "subject",
+    "RelatedPerson": "patient",
+    "ServiceRequest": "subject",
+    "Specimen": "subject",
+}
+"""Where resources say whom they are about."""
+_NOTHING_WITHOUT = frozenset(_ABOUT) - {
+    "DiagnosticReport", "DocumentReference", "Encounter", "MedicationDispense", "Observation", "Specimen",
+}  # fmt: skip
+_OWN_NUMBERS = ("PI", "MR")
 
 
 class Run:
     """The mapping of one message."""
 
     def __init__(
-        self, plans: Plans, plan: MessagePlan, *, message: Message, sender: str, authorities: Authorities,
+        self,
+        plans: Plans,
+        plan: MessagePlan,
+        *,
+        message: Message,
+        sender: str,
+        authorities: Authorities,
         make_id: MakeId,
     ) -> None:
         self._plans, self._plan = plans, plan
         self._make_id = make_id
         self._authorities = authorities
         self._root = Scope("message", None)
-        self._moment = Moment(message=message, sender=sender, authorities=authorities, scope=self._root,
-            width=plans.width)
+        self._moment = Moment(
+            message=message,
+            sender=sender,
+            authorities=authorities,
+            scope=self._root,
+            width=plans.width,
+            no_numbers=plans.no_numbers,
+        )
         self._built: dict[tuple[str, str], Building] = {}
         self._counts: dict[str, int] = {}
         self._absorbed: list[tuple[Building | None, Segment, dict[str, Any]]] = []
@@ -211,29 +247,19 @@ class Run:
             MappingError: there is no number at all.
         """
         best: tuple[int, SubjectIdentifier] | None = None
-        authorities, sender = self._authorities, self._moment.sender
+        moment = self._moment
         for number in plan.person:
-            for repetition in self._moment.fields[number]:
-                value = text_at(repetition, 0)
-                if not value:
-                    continue
-                kind = text_at(repetition, 4).upper()
-                namespace, universal = text_at(repetition, 3), text_at(repetition, 3, 1)
-                known = namespace.upper() in authorities.by_name or universal.upper() not in authorities.by_name
-                found = authorities.resolve(
-                    value=value,
-                    authority=(namespace or universal) if known else universal,
-                    type_code=kind,
-                    sender=sender,
-                )
+            for repetition in moment.fields[number]:
+                found = person_number(repetition, moment)
                 if found is None:
                     continue
-                rank = 0 if kind in ("PI", "MR") else 1 if found.kind == "local-number" else 2
+                typed = text_at(repetition, 4).upper() in _OWN_NUMBERS
+                rank = 0 if typed else 1 if found.kind is IdentifierKind.LOCAL_NUMBER else 2
                 if best is None or rank < best[0]:
                     best = (rank, found)
         if best is None:
             raise MappingError(say["no_patient_number"], place=segment.place(plan.person[0]))
-        return f"{authorities.system_of(best[1])}|{best[1].value}"
+        return f"{self._authorities.system_of(best[1])}|{best[1].value}"
 
     def _absorb(self, segment: Segment) -> None:
         plan = self._plans.absorbed
@@ -269,6 +295,13 @@ class Run:
     def _complete(self, one: Building, patients: list[Building]) -> bool:
         if one.patient is None and patients:
             one.patient = patients[0].id  # an appointment stands before its patient
+        about = _ABOUT.get(one.kind)
+        if about is not None and about not in one.resource:
+            if one.patient is not None:
+                one.resource[about] = {"reference": f"Patient/{one.patient}"}
+            elif one.kind in _NOTHING_WITHOUT:
+                self._moment.note(one.kind, say("nobody", kind=one.kind))
+                return False
         return all(finish(one, self._moment) for finish in one.finish)
 
     def _merges(self, patients: list[Building]) -> tuple[Merge, ...]:

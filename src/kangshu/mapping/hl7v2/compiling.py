@@ -1,4 +1,4 @@
-"""Make functions of declarations, once: what runs for a message looks nothing up by name and parses nothing."""
+"""Make functions of declarations, once: what runs for a message looks no name up and parses nothing."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ class Plans:
     by_event: Mapping[tuple[str, str], MessagePlan]
     absorbed: SegmentPlan | None
     ignored: frozenset[str]
+    no_numbers: frozenset[str]
     resources_most: int
     width: int
     """One more than the highest field number that is declared."""
@@ -140,6 +141,7 @@ def compile_declarations(declarations: Declarations) -> Plans:
         by_event=by_event,
         absorbed=compiler.segment(absorbed.name, absorbed.origin) if absorbed else None,
         ignored=declarations.settings.ignored_segments,
+        no_numbers=declarations.settings.no_numbers,
         resources_most=declarations.settings.resources_most,
         width=_width(declarations),
     )
@@ -258,14 +260,14 @@ class _Compiler:
         test = self._condition(row.condition, _segment_reader(own), row.origin)
         if row.reference is not None and place is None and is_simple(row.fhir):
             return 0, _refer_plainly(row.reference, row.fhir, test, row.origin)
-        if isinstance(row.constant, str | bool) and place is None and is_simple(row.fhir):
-            if not (isinstance(row.constant, str) and "{" in row.constant):
-                return 0, _give_plainly(row.constant, row.fhir, test)
+        plain = isinstance(row.constant, bool) or (isinstance(row.constant, str) and "{" not in row.constant)
+        if plain and place is None and is_simple(row.fhir):
+            return 0, _give_plainly(row.constant, row.fhir, test)
         give = self._given(row)
         if give is not None:
             foreign = place is not None and place.name != own
             number = 0 if place is None or foreign else (place.field or 0)
-            if place is not None and (place.component or foreign):
+            if place is not None:
                 reader = _checked(_segment_reader(own), row.field or "", row.origin)
                 test = _both(test, lambda moment: reader(moment) != "")
             return number, _give(give, put, test)
@@ -365,9 +367,7 @@ class _Compiler:
 # What runs: each function below returns one that is called for every message, and does the least.
 
 
-def _together(
-    rows: list[tuple[Row, RowRun]], read: Callable[[str], Callable[[Moment], str]]
-) -> RowRun:
+def _together(rows: list[tuple[Row, RowRun]], read: Callable[[str], Callable[[Moment], str]]) -> RowRun:
     """Make one function of the rows of a field; rows that differ in one place's text are chosen by it."""
     runs = tuple(run for _, run in rows)
     if len(runs) == 1:
@@ -378,10 +378,14 @@ def _together(
         return _sequence(runs)
     told = frozenset(text for guard in guards if guard for text in guard.texts)
     chosen = {
-        text: _sequence(tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.lets(text)))
+        text: _sequence(
+            tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.lets(text))
+        )
         for text in told
     }
-    others = _sequence(tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.negated))
+    others = _sequence(
+        tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.negated)
+    )
     get = read(place)
 
     def switch(
@@ -612,17 +616,14 @@ def _constant(value: Any) -> Callable[[Moment], Any]:
 
 
 def _referring(text: str, origin: Origin) -> Callable[[Moment], Any]:
-    """Give a reference to the resource of a type that stands now; `this Type` to that of this segment only."""
+    """Give a reference to the resource of a type that stands; `this Type` to that of this segment only."""
     kind = text.removeprefix(_THIS)
     if kind not in RESOURCE_TYPES:
         raise wrong(origin, say("unknown_resource", name=kind))
     this = text.startswith(_THIS)
 
     def refer(moment: Moment) -> dict[str, str] | None:
-        if this:
-            found = moment.made.get(kind)
-        else:
-            found = moment.scope.current(kind)
+        found = moment.made.get(kind) if this else moment.scope.current(kind)
         return {"reference": found.reference} if found is not None else None
 
     return refer
@@ -638,7 +639,7 @@ def _both(test: Test | None, further: Test) -> Test:
 
 
 def _segment_reader(own: str) -> Callable[[str], Callable[[Any], str]]:
-    """Return what reads places in conditions and keys: in the segment at hand, else in the nearest of a name."""
+    """Return what reads places in conditions and keys: in the segment at hand, or the nearest of its name."""
 
     def read(text: str) -> Callable[[Moment], str]:
         place = parse_place(text)

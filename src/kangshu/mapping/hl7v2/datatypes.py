@@ -67,7 +67,7 @@ def _code(options: Options) -> Convert:
         if found := vocabulary.codes.get(text.upper()):
             return found.code
         second = text_at(repetition, 1)
-        if found := look_up(vocabulary, second, text_at(repetition, 8)):
+        if found := look_up(vocabulary, second, text_at(repetition, 2), text_at(repetition, 8)):
             return found.code
         if not text and not second:
             return None
@@ -132,10 +132,9 @@ def _concept(options: Options) -> Convert:
         elif first := _coded(repetition, 0, options, moment):
             codings.append(first)
         for at in (3, 9):
-            if len(repetition) > at and (further := _coded(repetition, at, options, moment)):
-                if not any(further["code"] == one["code"] and further["system"] == one.get("system")
-                           for one in codings):
-                    codings.append(further)
+            further = _coded(repetition, at, options, moment) if len(repetition) > at else None
+            if further is not None and not any(_same(further, one) for one in codings):
+                codings.append(further)
         made: dict[str, Any] = {"coding": codings} if codings else {}
         told = text_at(repetition, 8) or text or text_at(repetition, 4)
         if not told and not codings:
@@ -145,6 +144,10 @@ def _concept(options: Options) -> Convert:
         return made or None
 
     return convert
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one["code"] == other["code"] and one["system"] == other.get("system")
 
 
 def _coding(options: Options) -> Convert:
@@ -248,7 +251,12 @@ def _number_map(fits: Callable[[Decimal], bool] | None) -> Callable[[Options], C
             number = to_decimal(text)
             if fits is None and number is not None:
                 return number
-            if fits is not None and number is not None and number == number.to_integral_value() and fits(number):
+            if (
+                fits is not None
+                and number is not None
+                and number == number.to_integral_value()
+                and fits(number)
+            ):
                 return int(number)
             if text:
                 moment.note("no_number", say["no_number"])
@@ -464,7 +472,8 @@ def _contacts(options: Options) -> Convert:
         mail = text_at(repetition, 3) or (number if "@" in number else "")
         if "@" in mail:
             made.append({"system": "email", "value": mail})
-        use = look_up(vocabulary, text_at(repetition, 1)) if vocabulary else None
+        told = text_at(repetition, 1)
+        use = look_up(vocabulary, told) or (None if told else vocabulary.default) if vocabulary else None
         for one in made:
             if one["system"] == "phone" and (kind in ("CP", "CELL") or _MOBILE.match(one["value"])):
                 one["use"] = "mobile"
@@ -475,7 +484,7 @@ def _contacts(options: Options) -> Convert:
     return convert
 
 
-_SYSTEMS = {"FX": "fax", "BP": "pager", "X.400": "email", "INTERNET": "email", "SAT": "other", "MD": "other"}
+_SYSTEMS = {"FX": "fax", "BP": "pager", "SAT": "other", "MD": "other"}
 
 
 def _telephone(repetition: Repetition) -> str:

@@ -1,4 +1,4 @@
-"""What rows cannot say: functions with names that declarations call when a value or a resource is complete."""
+"""What rows cannot say: functions that declarations name, called when a value or a resource is complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 from kangshu.mapping.hl7v2.datatypes import joined_name
 from kangshu.mapping.hl7v2.errors import say
-from kangshu.mapping.hl7v2.values import Building, Finish, Moment, Repetition, text_at
+from kangshu.mapping.hl7v2.persons import person_number
+from kangshu.mapping.hl7v2.values import Building, Finish, Moment, Repetition
+from kangshu.mapping.hl7v2.vocabulary import plain
 
 FinishValue: TypeAlias = Callable[[dict[str, Any], Repetition, Moment], Any]
 """Completes the value of a data type map; may give several values in a list, or None to leave it out."""
@@ -23,28 +25,17 @@ _MINUTES_MOST = 60 * 24 * 366
 
 def person_identifier(value: dict[str, Any], repetition: Repetition, moment: Moment) -> dict[str, Any] | None:
     """Name the authority of a person's number; a number that names no person (a bed, a visit) is left out."""
-    namespace, universal = text_at(repetition, 3), text_at(repetition, 3, 1)
-    authorities = moment.authorities
-    known = namespace.upper() in authorities.by_name or universal.upper() not in authorities.by_name
-    identifier = authorities.resolve(
-        value=value["value"],
-        authority=(namespace or universal) if known else universal,
-        type_code=text_at(repetition, 4),
-        sender=moment.sender,
-    )
+    identifier = person_number(repetition, moment)
     if identifier is None:
         return None
-    value["system"] = _SPACES.sub("-", authorities.system_of(identifier))
+    value["system"] = plain(moment.authorities.system_of(identifier))
     return value
-
-
-_SPACES = re.compile(r"\s+")
 
 
 def person_name(value: dict[str, Any], repetition: Repetition, _: Moment) -> Any:
     """Read names as they are meant in China, too: in one piece, or with the spelling in Latin letters beside.
 
-    `测试丙` is a whole name, not a family; of `CeShiYi^测试乙` each part is the whole name in its own letters.
+    `测试丙` is a whole name, not a family; of `CeShiYi^测试乙` each part is the whole name.
     """
     family, given = value.get("family", ""), value.get("given", [])
     if not _HAN.search(family) and not any(_HAN.search(one) for one in given):
@@ -166,7 +157,7 @@ def _not_told() -> dict[str, Any]:
 
 
 def finish_document(building: Building, _: Moment) -> bool:
-    """Make the text of a document, which came line by line, its content; a document without content stays named."""
+    """Make the text of a document, which came line by line, its content; without content it stays named."""
     resource = building.resource
     lines = resource.pop("#lines", None)
     kind = resource.pop("#contentType", None)
@@ -214,7 +205,7 @@ def _check_untimed(resource: dict[str, Any], moment: Moment) -> None:
     if "start" in resource or resource.get("status") in ("proposed", "cancelled", "waitlist"):
         return
     moment.note("no_appointment_time", say["no_appointment_time"])
-    # What is over or an error must not look like a plan: that it was cancelled is the nearest that FHIR allows.
+    # What is over or an error must not look like a plan: cancelled is the nearest that FHIR allows.
     over = resource.get("status") in ("entered-in-error", "noshow", "fulfilled")
     resource["status"] = "cancelled" if over else "proposed"
 
@@ -243,11 +234,15 @@ def _without_clinical_status(building: Building) -> bool:
 
 
 def finish_medication(building: Building, _: Moment) -> bool:
-    """A prescription names its drug, if only to say that the sender does not; a dose is a range or one amount."""
+    """A prescription names its drug, if only as not told; a dose is a range or one amount."""
     for dosage in building.resource.get("dosageInstruction", ()):
         for dose in dosage.get("doseAndRate", ()):
-            if "doseRange" in dose:
-                dose.pop("doseQuantity", None)
+            found = dose.get("doseRange")
+            if found is None:
+                continue
+            dose.pop("doseQuantity", None)
+            if {"low", "high"} <= found.keys() and found["low"]["value"] > found["high"]["value"]:
+                del found["high"]  # what is least is told, and no most can be less
     building.resource.setdefault("medicationCodeableConcept", _not_told())
     return True
 

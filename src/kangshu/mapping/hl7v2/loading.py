@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from kangshu.declarations import DeclarationError
+from kangshu.declarations import BASE_PACK, DeclarationError
 from kangshu.declarations.tables import Source, Table, read_source
 from kangshu.kernel.texts import Text
 from kangshu.mapping.hl7v2.errors import say
@@ -33,7 +34,7 @@ _ROW_KEYS = frozenset(
 )
 _CODE_KEYS = frozenset({"from", "code", "system", "display"})
 _GROUP_KEYS = frozenset({"name", "opens"})
-_USE_KEYS = frozenset({"map", "after", "if"})
+_USE_KEYS = frozenset({"map", "after", "if", "messages"})
 _CONTINUES_KEYS = frozenset({"if", "same", "field", "fhir"})
 _INTO = ("new", "current", "either", "aside")
 _PATIENT = ("required", "optional", "none")
@@ -44,36 +45,33 @@ _Declared = TypeVar("_Declared", DatatypeMap, SegmentMap, VocabularyMap, Message
 def read_declarations(folder: Path) -> Declarations:
     """Return what the TOML files in `folder` and its sub-folders declare; a file may hold any of the tables.
 
+    A folder without `[settings]` adds to the built-in declarations: what it names anew counts instead of
+    theirs, and its `[[use]]` tables put segment maps into their messages.
+
     Raises:
         DeclarationError: something in them is wrong.
     """
-    settings = Settings()
-    systems: dict[str, str] = {}
-    vocabularies: dict[str, VocabularyMap] = {}
-    datatypes: dict[str, DatatypeMap] = {}
-    segments: dict[str, SegmentMap] = {}
-    messages: dict[str, MessageMap] = {}
-    for path in sorted(folder.rglob("*.toml")):
-        source = _File(read_source(path), path.read_text(encoding="utf-8"))
-        if "settings" in source.names():
-            settings = _settings(source)
-        for table in source.tables("system"):
-            uri = table.string("uri")
-            systems.update({name.upper(): uri for name in table.strings("names")})
-            table.refuse_unknown()
-        _add(vocabularies, (_vocabulary(source, table, vocabularies) for table in source.tables("table")))
-        _add(datatypes, (_datatype(source, table) for table in source.tables("datatype")))
-        _add(segments, (_segment(source, table) for table in source.tables("segment")))
-        _add(messages, (_message(source, table) for table in source.tables("message")))
-        source.refuse_unknown()
+    layer = _Layer(folder, None)
+    if layer.settings is None:
+        layer = _Layer(folder, _Layer(BASE_PACK / "hl7v2", None))
+    for use, names in layer.uses:
+        _put_to_use(layer.messages, use, names)
     return Declarations(
-        settings=settings,
-        systems=systems,
-        vocabularies=vocabularies,
-        datatypes=datatypes,
-        segments=segments,
-        messages=tuple(messages.values()),
+        settings=layer.settings or Settings(),
+        systems=layer.systems,
+        vocabularies=layer.vocabularies,
+        datatypes=layer.datatypes,
+        segments=layer.segments,
+        messages=tuple(layer.messages.values()),
     )
+
+
+def _put_to_use(messages: dict[str, MessageMap], use: Use, names: tuple[str, ...]) -> None:
+    for name in messages if names == ("*",) else names:
+        if name not in messages:
+            raise wrong(use.origin, say("unknown_message", name=name, known=", ".join(messages)))
+        message = messages[name]
+        messages[name] = replace(message, uses=(*message.uses, use))
 
 
 def wrong(origin: Origin, text: Text) -> DeclarationError:
@@ -81,10 +79,51 @@ def wrong(origin: Origin, text: Text) -> DeclarationError:
     return DeclarationError(text, path=origin.path, line=origin.line)
 
 
+class _Layer:
+    """The declarations of one folder, on top of those `below`."""
+
+    def __init__(self, folder: Path, below: _Layer | None) -> None:
+        self.settings = below.settings if below else None
+        self.systems: dict[str, str] = dict(below.systems) if below else {}
+        self.vocabularies: dict[str, VocabularyMap] = dict(below.vocabularies) if below else {}
+        self.datatypes: dict[str, DatatypeMap] = dict(below.datatypes) if below else {}
+        self.segments: dict[str, SegmentMap] = dict(below.segments) if below else {}
+        self.messages: dict[str, MessageMap] = dict(below.messages) if below else {}
+        self.uses: list[tuple[Use, tuple[str, ...]]] = list(below.uses) if below else []
+        self._own: set[tuple[str, str]] = set()
+        for path in sorted(folder.rglob("*.toml")):
+            self._read(_File(read_source(path), path.read_text(encoding="utf-8")))
+
+    def _read(self, source: _File) -> None:
+        source.refuse_unknown()
+        if "settings" in source.names():
+            self.settings = _settings(source)
+        for table in source.tables("system"):
+            uri = table.string("uri")
+            self.systems.update({name.upper(): uri for name in table.strings("names")})
+            table.refuse_unknown()
+        for table in source.tables("table"):
+            self._add("table", self.vocabularies, _vocabulary(source, table, self.vocabularies))
+        for table in source.tables("datatype"):
+            self._add("datatype", self.datatypes, _datatype(source, table))
+        for table in source.tables("segment"):
+            self._add("segment", self.segments, _segment(source, table))
+        for table in source.tables("message"):
+            self._add("message", self.messages, _message(source, table))
+        for table in source.tables("use"):
+            self.uses.append((_use(table.values, _origin(table)), table.strings("messages")))
+
+    def _add(self, kind: str, declared: dict[str, _Declared], one: _Declared) -> None:
+        if (kind, one.name) in self._own:
+            raise wrong(one.origin, say("declared_twice", name=one.name))
+        self._own.add((kind, one.name))
+        declared[one.name] = one
+
+
 class _File:
     """A source that also knows the lines of rows: one inline table on each line of a list."""
 
-    KNOWN = frozenset({"settings", "system", "table", "datatype", "segment", "message"})
+    KNOWN = frozenset({"settings", "system", "table", "datatype", "segment", "message", "use"})
 
     def __init__(self, source: Source, text: str) -> None:
         self._source = source
@@ -134,13 +173,6 @@ class _File:
         return found if len(found) == count else [first] * count
 
 
-def _add(declared: dict[str, _Declared], more: Iterable[_Declared]) -> None:
-    for one in more:
-        if one.name in declared:
-            raise wrong(one.origin, say("declared_twice", name=one.name))
-        declared[one.name] = one
-
-
 def _origin(table: Table) -> Origin:
     return Origin(path=table.path, line=table.line)
 
@@ -157,6 +189,7 @@ def _settings(source: _File) -> Settings:
         named_codes=table.string("named_codes", default=usual.named_codes),
         numbers=table.string("numbers", default=usual.numbers),
         ignored_segments=frozenset(table.strings("ignored_segments")),
+        no_numbers=frozenset(one.upper() for one in table.strings("no_numbers")),
         resources_most=table.optional_whole("resources_most") or usual.resources_most,
     )
     table.refuse_unknown()

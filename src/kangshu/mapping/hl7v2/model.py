@@ -145,6 +145,8 @@ class Settings:
     named_codes: str = "urn:kangshu:institution:{sender}:code:{name}"
     numbers: str = "urn:kangshu:institution:{sender}:{numbers}"
     ignored_segments: frozenset[str] = frozenset()
+    no_numbers: frozenset[str] = frozenset()
+    """What stands in the place of a patient's number without being one."""
     resources_most: int = 10_000
 
 

@@ -1,10 +1,10 @@
 """FHIR attributes as the v2-to-FHIR guide writes them, made into functions that set a value there.
 
-    birthDate                          set
-    name[]                             a new element for each value
-    dosageInstruction[1].text          the first element, made where it is missing, shared by all maps
-    participant[+].actor               a new element for each segment, shared by the rows of one map
-    extension(http://...).valueCode    a new extension with that url
+birthDate                          set
+name[]                             a new element for each value
+dosageInstruction[1].text          the first element, made where it is missing, shared by all maps
+participant[+].actor               a new element for each segment, shared by the rows of one map
+extension(http://...).valueCode    a new extension with that url
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ def compile_path(text: str) -> tuple[Put, bool]:
     """
     steps = [_step(part, text) for part in _SPLIT.split(text.strip())]
     many = any(step.index == "" for step in steps)
-    entries = [_enter(step, ".".join(_shown(one) for one in steps[: place + 1])) for place, step in
-               enumerate(steps[:-1])]
+    entries = [
+        _enter(step, ".".join(_shown(one) for one in steps[: place + 1]))
+        for place, step in enumerate(steps[:-1])
+    ]
     return _put(entries, _last(steps[-1], text)), many
 
 

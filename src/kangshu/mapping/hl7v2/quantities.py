@@ -14,9 +14,8 @@ _LENGTH_MOST = 40  # longer runs of digits are no measurement, and slow to read
 _NUMBER = re.compile(
     r"(?P<sign>[<>≤≥＜＞]?=?)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)\Z", re.ASCII
 )
-_SIGNS = {
-    "<": "<", ">": ">", "<=": "<=", ">=": ">=", "≤": "<=", "≥": ">=", "＜": "<", "＞": ">", "＜=": "<=", "＞=": ">=",
-}  # fmt: skip
+_SIGNS = {sign: sign for sign in ("<", ">", "<=", ">=")} | {"≤": "<=", "≥": ">="}
+_SIGNS |= {"＜": "<", "＞": ">", "＜=": "<=", "＞=": ">="}
 _TWO = re.compile(
     r"(?P<low>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?:-{1,3}|~|～|–|—|－|至|到|to)\s*(?P<high>[+-]?(?:\d+\.?\d*|\.\d+))"
     r"(?:\D.{0,30})?\Z",

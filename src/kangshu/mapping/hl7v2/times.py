@@ -33,7 +33,7 @@ def to_date(text: str) -> str | None:
 
 
 def to_date_time(text: str, *, zone: str) -> str | None:
-    """Return the FHIR dateTime of an HL7 time: hours without minutes are full, minutes without seconds too."""
+    """Return the FHIR dateTime of an HL7 time: an hour without minutes is full, a minute too."""
     if len(text) == 14 and text.isascii() and text.isdigit() and (whole := _fast(text)):
         return whole + zone
     parts = _parts(text)
@@ -81,9 +81,9 @@ def valid_zone(text: str) -> bool:
 def _fast(text: str) -> str:
     """Return the commonest form, 20240131083000, without its zone; '' where it needs a closer look."""
     month, day, hour, minute, second = text[4:6], text[6:8], text[8:10], text[10:12], text[12:]
-    if "01" <= month <= "12" and "01" <= day <= "28" and hour < "24" and minute < "60" and second < "60":
-        if text[:4] != "0000":
-            return f"{text[:4]}-{month}-{day}T{hour}:{minute}:{second}"
+    known = "01" <= month <= "12" and "01" <= day <= "28" and text[:4] != "0000"
+    if known and hour < "24" and minute < "60" and second < "60":
+        return f"{text[:4]}-{month}-{day}T{hour}:{minute}:{second}"
     return ""
 
 

@@ -77,7 +77,7 @@ class Scope:
 
 
 class Building:
-    """A resource in the making. `map` is the segment map that began it, `same` what its further lines share."""
+    """A resource in the making. `map` is the segment map that began it, `same` what further lines share."""
 
     __slots__ = ("finish", "id", "key", "kind", "lines", "map", "patient", "reference", "resource", "same")
 
@@ -100,15 +100,33 @@ class Moment:
     """Where the mapping of one message stands: the field at hand, and what is known around it."""
 
     __slots__ = (
-        "authorities", "field", "fields", "made", "message", "notes", "scope", "segment", "sender", "_blank",
-    )  # fmt: skip
+        "_blank",
+        "authorities",
+        "field",
+        "fields",
+        "made",
+        "message",
+        "no_numbers",
+        "notes",
+        "scope",
+        "segment",
+        "sender",
+    )
 
     def __init__(
-        self, *, message: Message, sender: str, authorities: Authorities, scope: Scope, width: int
+        self,
+        *,
+        message: Message,
+        sender: str,
+        authorities: Authorities,
+        scope: Scope,
+        width: int,
+        no_numbers: frozenset[str],
     ) -> None:
         self.message = message
         self.sender = sender
         self.authorities = authorities
+        self.no_numbers = no_numbers
         self.scope = scope
         self.segment: Segment = message.header
         self.field = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from kangshu.declarations import (
@@ -56,8 +56,11 @@ class Block:
         )
         # One reference in an element of its own is by far the most frequent link.
         only = resource.referred[0] if len(resource.referred) == 1 else ()
-        self.plain_reference = only[0].name if len(only) == 1 and not only[0].many else None
+        self.plain_reference = only[0].name if len(only) == 1 and not only[0].many else ""
+        self.is_plain = bool(self.plain_reference) and resource.refers is None
         self.refers = compile_values((*resource.refers, _REFERENCE)) if resource.refers else None
+        if resource.refers and len(resource.refers) == 1 and not resource.refers[0].where:
+            self.refers = _plain_references(resource.refers[0].name)
         self.refers_key = resource.texts.get("refers", "")
         patient_path = PATIENT_PATHS[resource.type]
         self.patient_path = (Step(patient_path),) if patient_path else ()
@@ -135,6 +138,18 @@ class Block:
 
     def _writer(self, field: Field, term: FhirTerm) -> tuple[str | None, str | None, Encode, Writer]:
         return term.given, term.absent, self._codecs.encode(field, term), compile_writer(term.path)
+
+
+def _plain_references(name: str) -> Values:
+    """Give the references in one element; reports with hundreds of results are gone through so."""
+
+    def references(resource: Any, context: Context) -> Iterable[Any]:
+        del context
+        found = resource.get(name)
+        members = found if isinstance(found, list) else [found]
+        return [one.get("reference") if isinstance(one, dict) else None for one in members]
+
+    return references
 
 
 def _constant(value: str | bool | int) -> Callable[[Context], Any]:

@@ -43,11 +43,12 @@ class Codecs:
         }
 
     def leaf(self, dataset: Dataset, field: Field, term: FhirTerm | None = None) -> Leaf:
-        """Return what reads an element into `field` by the codec of `term`."""
-        leaf = self._leaf(dataset, field, term)
-        return leaf if term is None or term.writes else _quiet(leaf)
+        """Return what reads an element into `field` by the codec of `term`.
 
-    def _leaf(self, dataset: Dataset, field: Field, term: FhirTerm | None) -> Leaf:
+        What does not fit is counted among the misfits under the field's name.
+        """
+        # Where others write it their way, what does not fit is not missed.
+        name = field.name if term is None or term.writes else ""
         convert = self._conversion(field)
         fits = self._fitness(dataset, field)
         codec = term.codec if term else ""
@@ -55,9 +56,9 @@ class Codecs:
             value = convert(term.argument)
             return lambda raw, context: value
         if term and codec == "codes":
-            return _coded_leaf(self._reading_codes(term.argument), convert, field.name, fits)
+            return _coded_leaf(self._reading_codes(term.argument), convert, name, fits)
         if codec == "money":
-            return _inner_leaf("value", convert, field.name, fits)
+            return _inner_leaf("value", convert, name, fits)
         special = {
             "number": _plain_number,
             "compared": _compared_text,
@@ -65,13 +66,13 @@ class Codecs:
             "person": _person_text,
         }.get(codec)
         if special:
-            return _special_leaf(special, convert, field.name, fits)
+            return _special_leaf(special, convert, name, fits)
         size = self._plain_size(field)
         if size is not None:
-            return _text_leaf(field.name, size)
+            return _text_leaf(name, size)
         if field.type is FieldType.DECIMAL and field.minimum is None and field.maximum is None:
-            return _decimal_leaf(field)
-        return _plain_leaf(convert, field.name, fits)
+            return _decimal_leaf(field, name)
+        return _plain_leaf(convert, name, fits)
 
     def encode(self, field: Field, term: FhirTerm | None = None) -> Encode:
         """Return what makes an element's value of a value of `field` by the codec of `term`."""
@@ -155,19 +156,6 @@ class Codecs:
         return {**found, **codes.also}
 
 
-def _quiet(leaf: Leaf) -> Leaf:
-    """Read where others write it their way: what does not fit there is not missed."""
-
-    def read(raw: Any, context: Context) -> Any:
-        before = len(context.misfits)
-        value = leaf(raw, context)
-        if value is None and len(context.misfits) > before:
-            context.misfits.popitem()
-        return value
-
-    return read
-
-
 def _text_leaf(name: str, size: int) -> Leaf:
     def read(raw: Any, context: Context) -> Any:
         text = raw.strip() if raw.__class__ is str else _text(raw)
@@ -175,26 +163,28 @@ def _text_leaf(name: str, size: int) -> Leaf:
             return None
         if len(text) <= size:
             return text
-        context.misfits[name] = None
+        if name:
+            context.misfits[name] = None
         return None
 
     return read
 
 
-def _decimal_leaf(field: Field) -> Leaf:
+def _decimal_leaf(field: Field, name: str) -> Leaf:
     """Read the most frequent of the dear ones, a measured value, in one closure."""
-    fits, name, places = _number_check(field), field.name, field.scale or 0
+    fits, places = _number_check(field), field.scale or 0
     digits = (field.length or 18) - places
 
     def read(raw: Any, context: Context) -> Any:
         number = raw if raw.__class__ is Decimal else _decimal(raw)
-        if number is not None and number.is_finite():
+        if number is not None:
             _, held, exponent = number.as_tuple()
-            if -places <= exponent and len(held) + exponent <= digits:  # pyright: ignore[reportOperatorIssue]
-                return number
-            if fits(number):
-                return number
-        if raw != "":
+            if exponent.__class__ is int:  # else it is infinite, or no number
+                if -places <= exponent and len(held) + exponent <= digits:  # pyright: ignore
+                    return number
+                if fits(number):
+                    return number
+        if name and raw != "":
             context.misfits[name] = None
         return None
 
@@ -206,12 +196,13 @@ def _plain_leaf(convert: Callable[[Any], Any], name: str, fits: _Check | None) -
         value = convert(raw)
         if value is None:
             # An empty text is no value; anything else is one of the wrong kind.
-            if raw != "":
+            if name and raw != "":
                 context.misfits[name] = None
             return None
         if fits is None or fits(value):
             return value
-        context.misfits[name] = None
+        if name:
+            context.misfits[name] = None
         return None
 
     return read
@@ -248,7 +239,8 @@ def _coded_leaf(
         value = convert(codes.get(raw)) if isinstance(raw, str) else None
         if value is None or fits is None or fits(value):
             return value
-        context.misfits[name] = None
+        if name:
+            context.misfits[name] = None
         return None
 
     return read

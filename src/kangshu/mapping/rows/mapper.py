@@ -21,6 +21,7 @@ say = load_catalogue(__package__ or __name__)
 
 # One message is told once what it lacks for a data set, not for each of its hundred results.
 _MOST_NOTES = 20
+_MOST_KEPT_NOTES = 500
 
 _Found: TypeAlias = tuple[tuple[str, ...], tuple[int, ...]]
 """References to the resources that a link leads to, and the place of each among its like, from 1."""
@@ -223,6 +224,7 @@ class _Plan:
         mapped = {name for block in blocks for name in block.field_names()} | set(self.patient.fields)
         self.mapped = frozenset(mapped | ({self.institution} if self.institution else set()))
         self._titles = {field.name: field.title for field in dataset.fields}
+        self._notes: dict[frozenset[str], Note] = {}
         self._has_patient = bool(self.patient.fields)
 
     # From resources to a row
@@ -237,11 +239,18 @@ class _Plan:
         own = f"{anchor.type}/{resource.get('id')}"
         context.reference = own
         patient = own if anchor.type == "Patient" else _patient_of(anchor, resource)
-        near = [
-            _candidates(block, patient or "" if block.under_patient else own, resource, message)
-            for block in self._near
-        ]
-        key = (self.number, patient, *[found[0] for found in near])
+        near: dict[str, _Found] = {}
+        marks: list[Any] = [self.number, patient]
+        for block in self._near:
+            if block.is_plain:
+                named = resource.get(block.plain_reference)
+                reference = named.get("reference") if isinstance(named, dict) else None
+                marks.append(reference if isinstance(reference, str) else None)
+            else:
+                found = _candidates(block, patient or "" if block.under_patient else own, resource, message)
+                near[block.name] = found
+                marks.append(found[0])
+        key = tuple(marks)
         shared = message.shared.get(key, _UNKNOWN)
         if shared is _UNKNOWN:
             shared = message.shared[key] = self._share(resource, patient, near, message)
@@ -267,16 +276,17 @@ class _Plan:
         self,
         resource: Mapping[str, Any],
         patient: str | None,
-        near: Sequence[_Found],
+        near: Mapping[str, _Found],
         message: _Message,
     ) -> _Shared | None:
         """Follow every link; None where one of them shows that the row is another data set's."""
         chosen: dict[str, str] = {}
         linked: list[tuple[Block, Sequence[str]]] = []
-        found_near = dict(zip((block.name for block in self._near), near, strict=True))
         for block in self.links:
-            if block.name in found_near:
-                references = found_near[block.name][0]
+            if block.name in near:
+                references = near[block.name][0]
+            elif block.parent == self.anchor.name:
+                references = _candidates(block, message.context.reference, resource, message)[0]
             elif block.parent in chosen:
                 parent = chosen[block.parent]
                 references = _candidates(block, parent, message.by_reference[parent], message)[0]
@@ -303,7 +313,7 @@ class _Plan:
         return _Shared(values, chosen)
 
     def _add_anchored(
-        self, values: dict[str, Any], shared: _Shared, near: Sequence[_Found], message: _Message
+        self, values: dict[str, Any], shared: _Shared, near: Mapping[str, _Found], message: _Message
     ) -> None:
         """Add the fields of linked resources that depend on which of them the anchor is."""
         for block in reversed(self._anchored):
@@ -311,8 +321,8 @@ class _Plan:
             if reference is None:
                 continue
             block.read_fresh(message.by_reference[reference], message.context, values)
-            if block.positions and block in self._near:
-                references, places = near[self._near.index(block)]
+            if block.positions and block.name in near:
+                references, places = near[block.name]
                 for name in block.positions:
                     values[name] = places[references.index(reference)]
 
@@ -348,9 +358,16 @@ class _Plan:
         )
 
     def _incomplete(self, values: Mapping[str, Any]) -> Note:
-        missing = [name for name in self._titles if name in self.required and name not in values]
-        missing += [] if missing else self.one_of
-        titles = [self._titles[name] for name in missing]
+        missing = self.required.difference(values)
+        note = self._notes.get(missing)
+        if note is None:
+            if len(self._notes) > _MOST_KEPT_NOTES:
+                self._notes.clear()
+            note = self._notes[missing] = self._write_note(missing)
+        return note
+
+    def _write_note(self, missing: frozenset[str]) -> Note:
+        titles = [title for name, title in self._titles.items() if name in (missing or self.one_of)]
         return Note(
             place=self.anchor.type,
             text=say(

@@ -5,7 +5,7 @@ Resources come from outside. A node of another shape than the path expects reads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from kangshu.declarations import FhirPath, Filter, Step
@@ -14,7 +14,7 @@ Leaf: TypeAlias = "Callable[[Any, Context], Any]"
 """Makes a field's value of what stands at the end of a path; None where it is none."""
 Reader: TypeAlias = "Callable[[Any, Context], Any]"
 Writer: TypeAlias = "Callable[[dict[str, Any], Any, Context], None]"
-Values: TypeAlias = "Callable[[Any, Context], Iterator[Any]]"
+Values: TypeAlias = "Callable[[Any, Context], Iterable[Any]]"
 _Fill: TypeAlias = "Callable[[Context], str]"
 _Match: TypeAlias = "Callable[[dict[str, Any], Context], bool]"
 
@@ -25,12 +25,14 @@ _MOST_MEMBERS = 2000
 class Context:
     """What is known while one row is made: whose it is, which resource is the anchor, what did not fit."""
 
-    __slots__ = ("indexes", "institution", "misfits", "reference")
+    __slots__ = ("indexes", "institution", "misfits", "reference", "told")
 
     def __init__(self, institution: str) -> None:
         self.institution = institution
         self.reference = ""
         self.misfits: dict[str, None] = {}
+        self.told: dict[int, dict[Any, Any]] = {}
+        """What Patients tell of who they are, by their identity as objects."""
         self.indexes: dict[tuple[int, int], dict[Any, list[Any]]] = {}
         """Members of lists by the anchor that they name, where a filter asks for it."""
 
@@ -110,7 +112,7 @@ def _read_members(step: Step, rest: Reader) -> Reader:
 
 
 def _read_indexed(step: Step, own: Filter, rest: Reader) -> Reader:
-    """Read from the members that name the anchor; a list of a thousand is not gone through for each anchor."""
+    """Read from the members that name the anchor; a list is not gone through for each anchor anew."""
     values = compile_values(own.path)
     matches = _matcher(tuple(one for one in step.where if one is not own))
     number = id(values)
@@ -235,13 +237,13 @@ def _matcher(filters: tuple[Filter, ...]) -> _Match | None:
 def _match_one(wanted: Filter) -> _Match:
     if len(wanted.path) == 1 and not wanted.path[0].many and not leaves_open(wanted.value):
         return _match_plain(wanted.path[0].name, wanted.value)
-    fill, values = compile_filler(wanted.value), compile_values(wanted.path)
+    fill = compile_filler(wanted.value)
 
-    def match(member: dict[str, Any], context: Context) -> bool:
-        value = fill(context)
-        return any(one == value or str(one) == value for one in values(member, context))
+    def is_wanted(value: Any, context: Context) -> Any:
+        return True if value == fill(context) or str(value) == fill(context) else None
 
-    return match
+    find = compile_reader(wanted.path, is_wanted)
+    return lambda member, context: find(member, context) is not None
 
 
 def _match_plain(name: str, value: str) -> _Match:

@@ -65,8 +65,10 @@ class PatientCodec:
 
     def read(self, patient: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Return the fields that `patient` tells, those that fit their declaration."""
-        subject = subject_of(patient, sender=context.institution, authorities=self._authorities)
-        told = _told(subject, patient, context.institution)
+        told = context.told.get(id(patient))
+        if told is None:
+            subject = subject_of(patient, sender=context.institution, authorities=self._authorities)
+            told = context.told[id(patient)] = _told(subject, patient, context.institution)
         read: dict[str, Any] = {}
         for role, name in self._names.items():
             raw = told.get(role)

@@ -24,13 +24,12 @@ CREATE TABLE records_resource (
 );
 ALTER TABLE records_resource ALTER COLUMN content SET STORAGE EXTERNAL;
 ALTER TABLE records_resource ALTER COLUMN digest SET STORAGE PLAIN;
--- All that is read of a person begins here. Not the time as well: keys that repeat are stored once, and a new
--- version of a resource does not touch the index.
+-- All that is read of a person begins here. Not the time as well: keys that repeat are stored once.
 CREATE INDEX records_resource_person ON records_resource (person, type) WHERE person IS NOT NULL;
 -- Organizations, practitioners, places: few, and found by their type.
 CREATE INDEX records_resource_nobody ON records_resource (type) WHERE person IS NULL;
--- Next to nothing to keep up; what changed lately lies together.
-CREATE INDEX records_resource_updated ON records_resource USING brin (updated_at) WITH (pages_per_range = 32);
+-- Grows at its end only, and rows of one batch share their time, so their key is stored once.
+CREATE INDEX records_resource_updated ON records_resource (updated_at);
 
 -- Earlier versions.
 CREATE TABLE records_history (

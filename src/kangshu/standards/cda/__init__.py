@@ -46,8 +46,18 @@ from kangshu.standards.cda.model import (
 )
 from kangshu.standards.cda.parsing import parse
 from kangshu.standards.cda.reading import LIMITS, Limits, looks_like
-from kangshu.standards.cda.times import fhir_date, fhir_instant, fhir_time, readable_time
-from kangshu.standards.cda.viewing import CodedEntry, Entries, Fact, View, ViewBlock, ViewSection, view
+from kangshu.standards.cda.times import fhir_date, fhir_instant, fhir_time, readable_time, zone_of
+from kangshu.standards.cda.viewing import (
+    CodedEntry,
+    Entries,
+    Fact,
+    View,
+    ViewBlock,
+    ViewSection,
+    blocks_text,
+    content_of,
+    view,
+)
 
 __all__ = [
     "LIMITS",
@@ -92,6 +102,8 @@ __all__ = [
     "ViewBlock",
     "ViewSection",
     "Visit",
+    "blocks_text",
+    "content_of",
     "fhir_date",
     "fhir_instant",
     "fhir_time",
@@ -99,4 +111,5 @@ __all__ = [
     "parse",
     "readable_time",
     "view",
+    "zone_of",
 ]

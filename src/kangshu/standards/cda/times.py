@@ -50,6 +50,12 @@ def fhir_instant(text: str | None, *, zone: str) -> str | None:
     return time if "T" in time else f"{time}T00:00:00{zone}"
 
 
+def zone_of(text: str | None) -> str | None:
+    """Return the zone that a time states (`+08:00`), or None where it states none."""
+    parts = _parts(text)
+    return _offset(parts[7]) if parts else None
+
+
 def readable_time(text: str | None) -> str:
     """Return the time as a person reads it, without zone; the text itself where it is not a time."""
     parts = _parts(text)

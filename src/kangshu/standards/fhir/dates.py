@@ -47,39 +47,44 @@ def span_of(text: str, *, zone: timezone = UTC) -> Span | None:
     if parts is None or primitives.CHECKS["dateTime"](text if parts[8] or not parts[4] else f"{text}Z"):
         return None
     year, month, day, hour, minute, second, fraction, offset = parts.groups()
-    try:
-        # A leap second has no datetime of its own: it is the next one.
-        leap = second == "60"
-        start = datetime(
-            int(year),
-            int(month or 1),
-            int(day or 1),
-            int(hour or 0),
-            int(minute or 0),
-            59 if leap else int(second or 0),
-            int(fraction[1:7].ljust(6, "0")) if fraction else 0,
-            tzinfo=_zone(offset, zone),
-        ) + timedelta(seconds=leap)
-        if second:
-            step = (
-                timedelta(microseconds=10 ** max(0, 7 - len(fraction))) if fraction else timedelta(seconds=1)
-            )
-            precision = Precision.FRACTION if fraction else Precision.SECOND
-            return Span(start=start, end=start + step, precision=precision)
-        return _of_days(start, month=month, day=day)
-    except OverflowError:
-        return None  # the last moments of the year 9999
+    start = datetime(
+        int(year),
+        int(month or 1),
+        int(day or 1),
+        int(hour or 0),
+        int(minute or 0),
+        min(int(second or 0), 59),
+        int(fraction[1:7].ljust(6, "0")) if fraction else 0,
+        tzinfo=_zone(offset, zone),
+    )
+    # A leap second has no datetime of its own: it is the next one.
+    start = _later(start, timedelta(seconds=1)) if second == "60" else start
+    if fraction:
+        step = timedelta(microseconds=10 ** max(0, 7 - len(fraction)))
+        return Span(start=start, end=_later(start, step), precision=Precision.FRACTION)
+    if second:
+        return Span(start=start, end=_later(start, timedelta(seconds=1)), precision=Precision.SECOND)
+    return _of_days(start, month=month, day=day)
 
 
 def _of_days(start: datetime, *, month: str | None, day: str | None) -> Span:
     if day:
-        return Span(start=start, end=start + timedelta(days=1), precision=Precision.DAY)
+        return Span(start=start, end=_later(start, timedelta(days=1)), precision=Precision.DAY)
     if month:
-        later = (start + timedelta(days=31)).replace(day=1)
-        return Span(start=start, end=later, precision=Precision.MONTH)
-    return Span(
-        start=start, end=(start + timedelta(days=366)).replace(day=1, month=1), precision=Precision.YEAR
-    )
+        in_the_next = _later(start, timedelta(days=31))
+        end = in_the_next.replace(day=1) if in_the_next.month != start.month else in_the_next
+        return Span(start=start, end=end, precision=Precision.MONTH)
+    in_the_next = _later(start, timedelta(days=366))
+    end = in_the_next.replace(month=1, day=1) if in_the_next.year != start.year else in_the_next
+    return Span(start=start, end=end, precision=Precision.YEAR)
+
+
+def _later(moment: datetime, step: timedelta) -> datetime:
+    """Return the moment after a step, or the last one there is: 9999-12-31 is how some say `for ever`."""
+    try:
+        return moment + step
+    except OverflowError:
+        return datetime.max.replace(tzinfo=moment.tzinfo)
 
 
 def _zone(offset: str | None, zone: timezone) -> timezone:
@@ -92,8 +97,13 @@ def _zone(offset: str | None, zone: timezone) -> timezone:
 
 
 def is_certainly_after(first: str, second: str) -> bool:
-    """Tell whether `first` begins only when `second` is over, wherever days without a zone were lived."""
+    """Tell whether `first` begins only when `second` is over.
+
+    Two days are days of one place. A day beside a moment may have been lived anywhere.
+    """
     if first <= second and first[19:] == second[19:]:
         return False
-    earliest, latest = span_of(first, zone=_EARLIEST), span_of(second, zone=_LATEST)
-    return earliest is not None and latest is not None and earliest.start >= latest.end
+    anywhere = ("T" in first) != ("T" in second)
+    begins = span_of(first, zone=_EARLIEST if anywhere else UTC)
+    ends = span_of(second, zone=_LATEST if anywhere else UTC)
+    return begins is not None and ends is not None and begins.start >= ends.end

@@ -110,9 +110,17 @@ def _other_names(shape: Shape, check_element: Check) -> Callable[[dict[str, Any]
             return _check_beside(item, value.get(base), check_element)
         if base in value and value[base] is None:
             return [Finding("null", "structure")]
-        return check_element(item)
+        return _check_one_beside(item, base in value, check_element)
 
     return check
+
+
+def _check_one_beside(item: Any, has_value: bool, check_element: Check) -> Findings | None:
+    """Check what stands beside a primitive. An id alone is enough only where there is a value."""
+    found = check_element(item)
+    if found is not None and has_value and item:
+        return [one for one in found if one.path or one.key != "empty_object"] or None
+    return found
 
 
 def _check_beside(item: Any, values: Any, check_element: Check) -> Findings | None:
@@ -126,11 +134,15 @@ def _check_beside(item: Any, values: Any, check_element: Check) -> Findings | No
         if one is None:
             if values is None:
                 found.append(Finding("null", "structure", path=f"[{index}]"))
-        elif (result := check_element(one)) is not None:
+        elif (result := _check_one_beside(one, _has_value(values, index), check_element)) is not None:
             found.extend(below(f"[{index}]", result))
         if len(found) >= MAXIMUM_FINDINGS:
             break
     return found or None
+
+
+def _has_value(values: Any, index: int) -> bool:
+    return values is not None and values[index] is not None
 
 
 def _without_filled_gaps(found: Findings, value: dict[str, Any]) -> Findings | None:

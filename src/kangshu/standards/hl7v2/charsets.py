@@ -23,13 +23,15 @@ _UNLIKELY_GB2312 = re.compile(rb"[\xc2-\xdf][\x80-\xa0]").search
 """Finds a character of two bytes in valid UTF-8 that is none of GB 2312."""
 # Two Chinese characters, or one where the two bytes would be neither a symbol nor a Latin or Greek letter.
 _CHINESE_PHRASE = re.compile(
-    rb"(?<![A-Za-z\x80-\xff])(?:(?:[\xb0-\xf7][\xa1-\xfe]){2,}|[\xc4-\xcd\xd0-\xdf][\xa1-\xbf])(?![A-Za-z\x80-\xff])"
+    rb"(?<![A-Za-z\x80-\xff])(?:(?:[\xb0-\xf7][\xa1-\xfe]){2,}+|[\xc4-\xcd\xd0-\xdf][\xa1-\xbf])(?![A-Za-z\x80-\xff])"
 ).search
-_CHINESE_RUN = re.compile(rb"(?<![a-z\x80-\xff])(?:[\xa1-\xfe]{2})+(?![\x80-\xff])").search
+_CHINESE_RUN = re.compile(rb"(?<![a-z\x80-\xff])(?:[\xa1-\xfe]{2})++(?![\x80-\xff])").search
 _NOT_CHINESE_RUN = re.compile(
-    rb"(?<![\x80-\xff])[\x80-\xff](?:[\x80-\xff]{2})*(?![\x80-\xff])|[\x80-\xa0]"
+    rb"(?<![\x80-\xff])[\x80-\xff](?:[\x80-\xff]{2})*+(?![\x80-\xff])|[\x80-\xa0]"
 ).search
 _CONTROL = re.compile(rb"[\x80-\x9f]").search
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]").search
+_EVIDENCE_BYTES = 32 * 1024
 _CJK = re.compile("[\u3000-\u9fff\uf900-\ufaff\uff00-\uffef]")
 
 _NAMES = {
@@ -229,7 +231,9 @@ def _by_content(data: bytes, declared: str | None) -> tuple[str, str]:
 
 def _is_rather_utf8(data: bytes) -> bool:
     """Tell whether text that is not valid UTF-8 is UTF-8 with damage, and garbled as GB18030."""
-    text = data.decode("utf-8", "replace")
+    first = _BEYOND_ASCII(data)
+    begun = first.start() if first else 0
+    text = data[begun : begun + _EVIDENCE_BYTES].decode("utf-8", "replace")
     return len(_CJK.findall(text)) > text.count("\ufffd")
 
 

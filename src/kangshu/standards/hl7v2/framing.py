@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,7 +12,7 @@ RETURN = b"\r"
 
 DEFAULT_FRAME_BYTES = 16 * 1024 * 1024
 _HEAD_BYTES = 4096
-_AFTER_END = b"\r\n\x0b"
+_NEXT_MARK = re.compile(rb"\x1c(?=[\r\n\x0b])|\x0b+").search
 
 
 class FrameFaultKind(StrEnum):
@@ -45,9 +46,10 @@ class FrameReader:
     def __init__(self, *, limit: int = DEFAULT_FRAME_BYTES) -> None:
         self._limit = limit
         self._buffer = bytearray()
+        self._at = 0  # where the frame, or what is between frames, begins in the buffer
+        self._seen = 0  # up to where there is no mark
         self._within = False
         self._skipping = False  # the rest of a frame that is too long
-        self._seen = 0  # bytes of the buffer that hold no mark
         self._stray = 0
 
     @property
@@ -74,8 +76,11 @@ class FrameReader:
         """Take the next bytes of the stream; return what became complete."""
         found: list[bytes | FrameFault] = []
         self._buffer += data
-        while self._step(found):
+        while self._inside(found) if self._within else self._between(found):
             pass
+        del self._buffer[: self._at]
+        self._seen -= self._at
+        self._at = 0
         return found
 
     def flush(self) -> list[bytes | FrameFault]:
@@ -84,7 +89,7 @@ class FrameReader:
         if self.undecided:
             self._finish(found, len(self._buffer) - 1)
             self._buffer.clear()
-            self._seen = 0
+            self._at = self._seen = 0
         return found
 
     def close(self) -> list[bytes | FrameFault]:
@@ -95,85 +100,57 @@ class FrameReader:
         self._report_stray(found)
         self._buffer.clear()
         self._within = self._skipping = False
-        self._seen = 0
+        self._at = self._seen = 0
         return found
 
-    def _step(self, found: list[bytes | FrameFault]) -> bool:
-        """Go to the next mark; tell whether there may be more."""
-        return self._inside(found) if self._within else self._between(found)
-
     def _between(self, found: list[bytes | FrameFault]) -> bool:
+        """Go to the next start; tell whether there is one."""
         buffer = self._buffer
-        start = buffer.find(START)
-        passed = buffer if start < 0 else buffer[:start]
-        self._stray += len(passed) - passed.count(b"\r") - passed.count(b"\n")
+        start = buffer.find(START, self._at)
+        end = len(buffer) if start < 0 else start
+        ends = buffer.count(b"\r", self._at, end) + buffer.count(b"\n", self._at, end)
+        self._stray += end - self._at - ends
         if start < 0:
-            buffer.clear()
+            self._at = self._seen = end
             return False
         self._report_stray(found)
-        del buffer[: start + 1]
-        self._within = True
-        self._skipping = False
-        self._seen = 0
+        self._begin(start + 1)
         return True
 
     def _inside(self, found: list[bytes | FrameFault]) -> bool:
+        """Go to the end of the frame, or to a start that cuts it off; tell whether there is one."""
         buffer = self._buffer
-        end = self._end()
-        start = buffer.find(START, self._seen, len(buffer) if end < 0 else end)
-        stop = start if start >= 0 else end
-        if self._too_long(len(buffer) if stop < 0 else stop):
-            found.append(
-                FrameFault(
-                    kind=FrameFaultKind.TOO_LONG,
-                    size=self._limit + 1,
-                    head=bytes(buffer[: min(_HEAD_BYTES, self._limit)]),
-                )
-            )
+        mark = _NEXT_MARK(buffer, self._seen)
+        # An FS at the very end is a mark only if the next byte says so.
+        known = len(buffer) - (buffer[-1:] == END) if mark is None else mark.start()
+        if not self._skipping and known - self._at > self._limit:
+            head = bytes(buffer[self._at : self._at + min(_HEAD_BYTES, self._limit)])
+            found.append(FrameFault(kind=FrameFaultKind.TOO_LONG, size=self._limit + 1, head=head))
             self._skipping = True
-        if start >= 0:
-            if start and not self._skipping:
-                found.append(FrameFault(kind=FrameFaultKind.CUT_OFF, size=start))
-            del buffer[: start + 1]
-            self._skipping = False
-            self._seen = 0
+        if mark is None:
+            self._seen = known
+            if self._skipping:
+                self._at = known
+            return False
+        if buffer[known : known + 1] == END:
+            self._finish(found, known)
+            self._at = known + 1
             return True
-        if end >= 0:
-            self._finish(found, end)
-            del buffer[: end + 1]
-            self._seen = 0
-            return True
-        self._wait()
-        return False
+        if known > self._at and not self._skipping:
+            found.append(FrameFault(kind=FrameFaultKind.CUT_OFF, size=known - self._at))
+        self._begin(mark.end())
+        return True
 
-    def _end(self) -> int:
-        """Return where FS ends the frame, or -1."""
-        buffer = self._buffer
-        at = buffer.find(END, self._seen)
-        while at >= 0 and at + 1 < len(buffer):
-            if buffer[at + 1] in _AFTER_END:
-                return at
-            at = buffer.find(END, at + 1)
-        return -1
-
-    def _too_long(self, size: int) -> bool:
-        return not self._skipping and size > self._limit + (
-            self._buffer[-1:] == END and size == len(self._buffer)
-        )
+    def _begin(self, at: int) -> None:
+        self._within = True
+        self._skipping = False
+        self._at = self._seen = at
 
     def _finish(self, found: list[bytes | FrameFault], end: int) -> None:
         if not self._skipping:
-            frame = bytes(self._buffer[:end])
+            frame = bytes(self._buffer[self._at : end])
             found.append(frame if frame else FrameFault(kind=FrameFaultKind.EMPTY, size=0))
         self._within = self._skipping = False
-
-    def _wait(self) -> None:
-        """Remember how far there is no mark; of a frame that is too long keep a last FS only."""
-        buffer = self._buffer
-        pending = buffer[-1:] == END
-        if self._skipping:
-            del buffer[: len(buffer) - pending]
-        self._seen = len(buffer) - pending
 
     def _report_stray(self, found: list[bytes | FrameFault]) -> None:
         if self._stray:

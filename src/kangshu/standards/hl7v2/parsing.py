@@ -83,9 +83,12 @@ def parse(data: bytes, *, charset: str | None = None, limits: Limits = DEFAULT_L
         raise _no_message(text)
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
+    if text.count("\r") > limits.segments:
+        place = f"line {limits.segments + 1}"
+        raise MessageTooLargeError(say("segments", limit=limits.segments), place=place)
     lines = text.split("\r")
-    if len(text) > limits.marks_in_segment or len(lines) > limits.segments:
-        _check_size(lines, limits)
+    if len(text) > limits.marks_in_segment:
+        _check_marks(lines, limits)
     syntax = _syntax_of(lines[0], decoded.codec)
     by_name, segments = _segments(lines, syntax)
     return Message(by_name, segments, decoded.codec, decoded.note, syntax)
@@ -223,11 +226,7 @@ def _continued(raw: str, tail: list[str], syntax: Syntax) -> str:
     return end.join([raw, *tail])
 
 
-def _check_size(lines: list[str], limits: Limits) -> None:
-    if len(lines) > limits.segments:
-        raise MessageTooLargeError(
-            say("segments", limit=limits.segments), place=f"line {limits.segments + 1}"
-        )
+def _check_marks(lines: list[str], limits: Limits) -> None:
     marks = set(lines[0][3:9])
     total = 0
     for at, line in enumerate(lines):

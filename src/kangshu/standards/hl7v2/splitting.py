@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from kangshu.kernel.texts import Text
 from kangshu.standards.hl7v2.errors import say
@@ -12,9 +12,10 @@ from kangshu.standards.hl7v2.errors import say
 _MARK = rb"[!-/:-@\[-`{-~]"
 # A line that begins a message or belongs to an envelope. Line ends and frame marks are never the second byte
 # of a character, so this may be looked for before decoding.
-_START = re.compile(
-    rb"(?:\A|(?<=[\r\n\x0b\x1c]))[ \t]*(?:\xef\xbb\xbf)?(MSH|FHS|BHS|BTS|FTS)(?=" + _MARK + rb"|[\r\n]|\Z)"
-)
+_START = rb"[ \t]*(?:\xef\xbb\xbf)?(MSH|FHS|BHS|BTS|FTS)(?=" + _MARK + rb"|[\r\n]|\Z)"
+_FIRST_START = re.compile(_START).match
+# Beginning with a set of bytes, it is found at 100 MB/s; looking behind instead, at 15.
+_NEXT_START = re.compile(rb"[\r\n\x0b\x1c]" + _START).finditer
 _LINE = re.compile(rb"[^\r\n\x0b\x1c]+")
 _SEGMENT_LIKE = re.compile(rb"[ \t]*[A-Z][A-Z0-9]{2}(?:" + _MARK + rb"|[ \t]*\Z)").match
 _BLANK = re.compile(rb"(?:\r\n[ \t]*\r\n|(?<!\r)\n[ \t]*\n|\r[ \t]*\r)[\s\x0b\x1c]*")
@@ -35,22 +36,6 @@ class Piece:
     """What the file says about it that does not agree, as a batch's count."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What was counted since a header."""
-
-    messages: int = 0
-    batches: int = 0
-    last: int | None = None
-    """The index of the last piece."""
-
-
-@dataclass(slots=True)
-class _Envelope:
-    file: _Batch = field(default_factory=_Batch)
-    batch: _Batch = field(default_factory=_Batch)
-
-
 def split(data: bytes) -> Iterator[Piece]:
     """Yield the messages of a file in their order.
 
@@ -60,110 +45,131 @@ def split(data: bytes) -> Iterator[Piece]:
     """
     codec = _WIDE_MARKS.get(data[:2])
     if codec is None:
-        yield from _split(data)
+        yield from _Splitter(data).pieces()
         return
     try:
         text = data[2:].decode(codec)
     except UnicodeDecodeError:
         yield Piece(number=1, data=data, place="line 1")
         return
-    for piece in _split(text.encode("utf-8")):
+    for piece in _Splitter(text.encode("utf-8")).pieces():
         yield replace(piece, data=data[:2] + piece.data.decode("utf-8").encode(codec))
 
 
-def _split(data: bytes) -> Iterator[Piece]:
-    pieces: list[Piece] = []
-    envelope = _Envelope()
-    starts = list(_START.finditer(data))
-    lines = _LineCounter(data)
-    _add_text(pieces, data, 0, starts[0].start() if starts else len(data), lines)
-    for at, start in enumerate(starts):
-        end = starts[at + 1].start() if at + 1 < len(starts) else len(data)
-        name = start[1]
+class _Splitter:
+    """Goes once through the bytes of a file; keeps the last piece back for a note of its trailer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._lines = _LineCounter(data)
+        self._number = 0
+        self._pending: Piece | None = None
+        self._messages_in_batch = 0
+        self._messages_in_file = 0
+        self._batches_in_file = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the pieces in their order."""
+        name, begun = b"", 0
+        for next_name, start in _starts(self._data):
+            yield from self._part(name, begun, start)
+            name, begun = next_name, start
+        yield from self._part(name, begun, len(self._data))
+        if self._pending is not None:
+            yield self._pending
+
+    def _part(self, name: bytes, start: int, end: int) -> Iterator[Piece]:
+        """Yield what is known once the part that begins with the segment `name` ends."""
         if name == b"MSH":
-            _add_message(pieces, data, start.start(), end, lines)
-            for counted in (envelope.batch, envelope.file):
-                counted.messages += 1
-                counted.last = len(pieces) - 1
-            continue
-        line = _first_line(data[start.start() : end])
-        _turn(name, line, envelope, pieces, lines.at(start.start()))
-        _add_text(pieces, data, start.start() + len(line), end, lines)
-    yield from pieces
+            self._messages_in_batch += 1
+            self._messages_in_file += 1
+            yield from self._message(start, end)
+        elif not name:
+            yield from self._text(start, end)
+        else:
+            line = _LINE.match(self._data, start, end)
+            after = line.end() if line is not None else end
+            yield from self._turn(name, self._data[start:after], start)
+            yield from self._text(after, end)
 
+    def _message(self, start: int, end: int) -> Iterator[Piece]:
+        """Yield a message, and as another piece what follows it after a blank line and is no segment."""
+        within_values = _ends_lines_with_cr(self._data, start, end)
+        for blank in _BLANK.finditer(self._data, start, end):
+            if within_values and blank[0].startswith(b"\n"):
+                continue  # a blank line of a text whose line ends are not escaped
+            line = _LINE.match(self._data, blank.end(), end)
+            if line is not None and not _SEGMENT_LIKE(line[0]):
+                yield from self._put(start, blank.start())
+                yield from self._put(blank.end(), end)
+                return
+        yield from self._put(start, end)
 
-def _add_message(pieces: list[Piece], data: bytes, start: int, end: int, lines: _LineCounter) -> None:
-    """Add a message, and as another piece what follows it after a blank line and is no segment."""
-    for blank in _BLANK.finditer(data, start, end):
-        rest = blank.end()
-        line = _LINE.match(data, rest, end)
-        if (
-            line is not None
-            and not _SEGMENT_LIKE(line[0])
-            and _ends_lines_alike(data[start : blank.start()], blank[0])
-        ):
-            _add(pieces, data, start, blank.start(), lines)
-            _add(pieces, data, rest, end, lines)
-            return
-    _add(pieces, data, start, end, lines)
+    def _text(self, start: int, end: int) -> Iterator[Piece]:
+        if self._data[start:end].strip(_EDGES + b"\xef\xbb\xbf"):
+            yield from self._put(start, end)
 
-
-def _ends_lines_alike(before: bytes, blank: bytes) -> bool:
-    """Tell whether the blank line is made of the message's own line ends, not of those within a value."""
-    return b"\r" not in before or b"\r\n" in before or not blank.startswith(b"\n")
-
-
-def _add_text(pieces: list[Piece], data: bytes, start: int, end: int, lines: _LineCounter) -> None:
-    if data[start:end].strip(_EDGES + b"\xef\xbb\xbf"):
-        _add(pieces, data, start, end, lines)
-
-
-def _add(pieces: list[Piece], data: bytes, start: int, end: int, lines: _LineCounter) -> None:
-    content = data[start:end]
-    begun = len(content) - len(content.lstrip(_EDGES))
-    pieces.append(
-        Piece(
-            number=len(pieces) + 1,
+    def _put(self, start: int, end: int, note: Text | None = None) -> Iterator[Piece]:
+        """Keep a new piece, and yield the one before it."""
+        if self._pending is not None:
+            yield self._pending
+        content = self._data[start:end]
+        begun = len(content) - len(content.lstrip(_EDGES))
+        self._number += 1
+        self._pending = Piece(
+            number=self._number,
             data=content.strip(b"\r\n\x0b\x1c\0"),
-            place=f"line {lines.at(start + begun)}",
+            place=f"line {self._lines.at(start + begun)}",
+            note=note,
         )
-    )
+
+    def _turn(self, name: bytes, line: bytes, start: int) -> Iterator[Piece]:
+        """Take an envelope's line: begin to count at a header, compare at a trailer."""
+        if name == b"FHS":
+            self._messages_in_batch = self._messages_in_file = self._batches_in_file = 0
+        elif name == b"BHS":
+            self._messages_in_batch = 0
+            self._batches_in_file += 1
+        elif name == b"BTS":
+            yield from self._compare(line, start, counted=self._messages_in_batch)
+            self._messages_in_batch = 0
+        else:
+            # FTS-1 counts batches; some senders leave their header out or count messages there.
+            counts = {self._messages_in_file, min(self._messages_in_file, 1)}
+            yield from self._compare(line, start, counted=self._batches_in_file, others=counts)
+            self._messages_in_file = self._batches_in_file = 0
+
+    def _compare(
+        self, line: bytes, start: int, *, counted: int, others: set[int] | frozenset[int] = frozenset()
+    ) -> Iterator[Piece]:
+        """Note a count that does not agree on the last message, or make a piece of it where there is none."""
+        text = line.strip(_EDGES).removeprefix(b"\xef\xbb\xbf")
+        parts = text[3:].split(text[3:4], 2) if len(text) > 3 else []
+        declared = parts[1].strip() if len(parts) > 1 else b""
+        if not declared.isdigit() or len(declared) > 9 or int(declared) == counted or int(declared) in others:
+            return
+        name = text[:3].decode("ascii")
+        note = say("count_differs", name=name, declared=int(declared), counted=counted)
+        if self._pending is not None and (self._messages_in_batch or self._messages_in_file):
+            self._pending = replace(self._pending, note=self._pending.note or note)
+        else:
+            yield from self._put(start, start + len(line), note)
 
 
-def _turn(name: bytes, line: bytes, envelope: _Envelope, pieces: list[Piece], at: int) -> None:
-    """Take an envelope's line: begin to count at a header, compare at a trailer."""
-    if name == b"FHS":
-        envelope.file = _Batch()
-        envelope.batch = _Batch()
-    elif name == b"BHS":
-        envelope.batch = _Batch()
-        envelope.file.batches += 1
-    elif name == b"BTS":
-        _compare(line, (envelope.batch.messages,), envelope.batch, pieces, at)
-        envelope.batch = _Batch()
-    else:
-        # FTS-1 counts batches; some senders count messages there.
-        counts = (envelope.file.batches, envelope.file.messages, 1 if envelope.file.messages else 0)
-        _compare(line, counts, envelope.file, pieces, at)
-        envelope.file = _Batch()
+def _starts(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield the name and the offset of each line that begins a message or belongs to an envelope."""
+    first = _FIRST_START(data)
+    if first is not None:
+        yield first[1], 0
+    for start in _NEXT_START(data):
+        yield start[1], start.start() + 1
 
 
-def _compare(line: bytes, counts: tuple[int, ...], batch: _Batch, pieces: list[Piece], at: int) -> None:
-    text = line.strip(_EDGES).removeprefix(b"\xef\xbb\xbf")
-    parts = text[3:].split(text[3:4]) if len(text) > 3 else []
-    declared = parts[1].strip() if len(parts) > 1 else b""
-    if not declared.isdigit() or len(declared) > 9 or int(declared) in counts:
-        return
-    note = say("count_differs", name=text[:3].decode("ascii"), declared=int(declared), counted=counts[0])
-    if batch.last is None:
-        pieces.append(Piece(number=len(pieces) + 1, data=text, place=f"line {at}", note=note))
-    else:
-        pieces[batch.last] = replace(pieces[batch.last], note=note)
-
-
-def _first_line(content: bytes) -> bytes:
-    line = _LINE.match(content)
-    return line[0] if line else content[:3]
+def _ends_lines_with_cr(data: bytes, start: int, end: int) -> bool:
+    """Tell whether the first line ends with CR alone, so that LF can only stand within a value."""
+    first = _LINE.match(data, start, end)
+    after = first.end() if first is not None else start
+    return data[after : after + 1] == b"\r" and data[after + 1 : after + 2] != b"\n"
 
 
 class _LineCounter:

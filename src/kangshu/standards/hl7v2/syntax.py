@@ -153,7 +153,10 @@ class Syntax:
 
     def _bytes(self, sequences: str) -> str:
         r"""Return the text of a run of `\X..\`; a character may be spread over several of them."""
-        octets = bytes.fromhex(sequences.replace(self.escape + "X", "").replace(self.escape, ""))
+        digits = sequences.split(self.escape + "X")[1:]
+        if any(len(part.removesuffix(self.escape)) % 2 for part in digits):
+            return sequences  # half a byte: no sequence
+        octets = bytes.fromhex("".join(digits).replace(self.escape, ""))
         if octets.isascii():
             return octets.decode("ascii").replace("\0", "")
         for codec in (self._codec, "utf-8", "gb18030"):
@@ -185,7 +188,7 @@ def _meanings(delimiters: Delimiters) -> dict[str, str]:
 
 def _sequence_pattern(escape: str, marks: dict[str, str]) -> re.Pattern[str]:
     mark = re.escape(escape)
-    hexadecimal = rf"X(?:[0-9A-Fa-f]{{2}})+(?:{mark}{mark}X(?:[0-9A-Fa-f]{{2}})+)*"
+    hexadecimal = rf"X[0-9A-Fa-f]+(?:{mark}{mark}X[0-9A-Fa-f]+)*+"
     command = r"\.(?i:br|sp|ce|in|ti|fi|nf|sk)[+-]?[0-9]{0,9}"
     return re.compile(rf"{mark}([{''.join(marks)}]|{hexadecimal}|{command}){mark}")
 

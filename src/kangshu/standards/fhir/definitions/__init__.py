@@ -115,7 +115,7 @@ def search_parameters(*, type: str) -> Mapping[str, SearchParameter]:  # noqa: A
 
 
 def patient_parameters(*, type: str) -> tuple[str, ...]:  # noqa: A002 - FHIR's own word
-    """Return the search parameters by which a resource of this type is about a patient; none: it is about nobody."""
+    """Return the search parameters by which a resource of this type is about a patient, if it ever is."""
     return search_definitions().patient_compartment.get(type, ())
 
 
