@@ -15,6 +15,10 @@ OPEN_HOUSES = {"kernel", "standards", "storage", "security", "app"}
 # A use that needs one room only, named with its reason.
 SIDE_DOORS = {
     "kangshu.intake.messages": "the message lane has its own front door beside the bulk lane's",
+    "kangshu.mapping.hl7v2": "each language has a mapping of its own, and nobody needs all of them",
+    "kangshu.mapping.cda": "as for hl7v2",
+    "kangshu.mapping.rows": "as for hl7v2",
+    "kangshu.api.mllp": "a door without the web framework, which the others load",
     "kangshu.declarations.reference": "writing the reference pages is the command line's business alone",
     "kangshu.intake.template": "writing workbooks loads XlsxWriter, which taking files in does not need",
 }

@@ -2,8 +2,8 @@
 
     python lake_flusher.py URL HOME FIRST_VERSION
 
-It says on its output what was staged, after the commit returned: `KEY VERSION`. A version that is divisible by
-seven takes the row back.
+It says on its output what was staged, after the commit returned: `KEY VERSION`. A version that is divisible
+by seven takes the row back.
 """
 
 from __future__ import annotations

@@ -77,6 +77,18 @@ def row_table(rows: Sequence[StagedRow], *, dataset: Dataset, file_id: int) -> p
 
 
 def _column(field: Field, rows: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.Array:
+    """Return one field of all rows: typed by Arrow at once where each value fits, else one by one."""
+    name = field.name
+    try:
+        if field.repeat == 1:
+            values = pa.array([row.get(name) for row in rows], _PACKED.get(field.type, pa.string()))
+            return values if values.type == kind else values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        pass
+    return _column_by_value(field, rows, kind)
+
+
+def _column_by_value(field: Field, rows: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.Array:
     convert = _CONVERSIONS[field.type]
     read = (lambda value: _each(value, convert)) if field.repeat > 1 else (lambda value: _one(value, convert))
     name = field.name
@@ -113,6 +125,8 @@ def _zstd() -> pa.Codec:
     return pa.Codec("zstd", compression_level=1)
 
 
+# How values lie in MessagePack; everything else is text there.
+_PACKED: Mapping[FieldType, pa.DataType] = {FieldType.INTEGER: pa.int64(), FieldType.BOOLEAN: pa.bool_()}
 _CONVERSIONS: Mapping[FieldType, Callable[[Any], Any]] = {
     FieldType.STRING: str,
     FieldType.INTEGER: int,
