@@ -13,6 +13,7 @@ from kangshu.app.platform import Platform
 from kangshu.kernel.errors import KangshuError
 
 _PASSED_OVER = (".csv", ".md", ".xsd", ".fsh", ".yaml", ".dcm")
+"""Tables, explanations, schemas, pictures: no messages."""
 _REASON_MOST = 160
 
 
@@ -37,23 +38,29 @@ class TakenFile:
 async def take_samples(
     platform: Platform, lane: MessageLane, *, folder: Path, sources: Sequence[str]
 ) -> list[TakenFile]:
-    """Take in every file of the folders `sources` under `folder`, each source as a sender of its own."""
+    """Take in every file of the folders `sources` under `folder`, each file as a sender of its own.
+
+    These files know nothing of each other: they use the same control ids and numbers for different things.
+    """
     taken: list[TakenFile] = []
     for source in sources:
         files = sorted(path for path in (folder / source).rglob("*") if path.is_file())
-        for path in files:
+        for number, path in enumerate(files, 1):
             if path.suffix.lower() not in _PASSED_OVER:
                 name = path.relative_to(folder / source).as_posix()
-                taken.append(await _take(platform, lane, path, source=source, name=name))
+                sender = f"SAMPLE-{source}-{number}"
+                taken.append(await _take(platform, lane, path, source=source, name=name, sender=sender))
     return taken
 
 
-async def _take(platform: Platform, lane: MessageLane, path: Path, *, source: str, name: str) -> TakenFile:
+async def _take(
+    platform: Platform, lane: MessageLane, path: Path, *, source: str, name: str, sender: str
+) -> TakenFile:
     figures, crash = MessageFigures(), ""
     try:
         file = MessageFile(
             path=path,
-            sender=f"SAMPLE-{source}"[:60],
+            sender=sender,
             received_by="conformance",
             received_at=platform.clock.now(),
             name=name,

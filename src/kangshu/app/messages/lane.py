@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kangshu import mapping
+from kangshu.app.errors import say
 from kangshu.app.messages.answering import answer_fhir, answer_message
 from kangshu.app.messages.ids import id_maker
-from kangshu.app.messages.model import Arrival, Outcome, Prepared
+from kangshu.app.messages.model import Arrival, Outcome, Prepared, Refusal
 from kangshu.app.messages.querying import answer_query, is_query
 from kangshu.app.messages.reading import format_of, read
 from kangshu.app.messages.storing import store_batch
@@ -146,7 +147,12 @@ class MessageLane:
 
     def read_many(self, arrivals: Sequence[Arrival]) -> list[Prepared]:
         """Read what came together out of a file; it can be done in a thread."""
-        return [read(arrival, self._tools) for arrival in arrivals]
+        found = [read(arrival, self._tools) for arrival in arrivals]
+        for prepared in found:
+            if is_query(prepared) and prepared.refusal is None:
+                # Nobody waits for the answer.
+                prepared.refusal = Refusal(code="AR", place="MSH-9", text=say["query_in_file"])
+        return found
 
     async def store_many(self, prepared: Sequence[Prepared]) -> list[Outcome]:
         """Store what came together in one transaction, beside what the doors bring."""

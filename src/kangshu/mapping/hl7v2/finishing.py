@@ -247,6 +247,12 @@ def finish_medication(building: Building, _: Moment) -> bool:
     return True
 
 
+def finish_coverage(building: Building, moment: Moment) -> bool:
+    """An insurance has a payer, if only one that the sender does not name."""
+    building.resource.setdefault("payor", [_not_told()])
+    return order_periods(building, moment)
+
+
 def finish_administration(building: Building, moment: Moment) -> bool:
     """A drug that was given was given at some time; a dose has an amount or a way."""
     resource = building.resource
@@ -279,6 +285,7 @@ RESOURCE_FINISHERS: Mapping[str, Finish] = {
     "patient": finish_patient,
     "encounter": finish_encounter,
     "periods": order_periods,
+    "coverage": finish_coverage,
     "report": finish_report,
     "administration": finish_administration,
     "immunization": finish_immunization,
