@@ -14,7 +14,7 @@ import pytest
 from lake_flusher import KEYS, is_withdrawn, keys_of
 from lake_samples import PACK, VISIT
 
-from kangshu.lake import Engine, flush_staged, live_segments, sweep_orphans
+from kangshu.lake import Engine, delete_retired, flush_staged, live_segments, sweep_orphans
 from kangshu.lake.folder import relative
 from kangshu.storage.database import Database
 
@@ -47,6 +47,7 @@ async def recover(database: Database, home: Path) -> dict[int, int]:
     """Flush what is left, sweep, and return the version of each resource that the lake holds."""
     with Engine(home, threads=1, memory_mib=128) as engine:
         await flush_staged(database, engine, pack=PACK)
+        await delete_retired(database, engine, grace_seconds=0)
         async with database.transaction() as connection:
             await sweep_orphans(home, connection, now=datetime.now(UTC))
         async with database.connection() as connection:
@@ -58,7 +59,6 @@ async def recover(database: Database, home: Path) -> dict[int, int]:
             rows = duck.execute(f"SELECT visit_number, doses FROM {table}").fetchall()
     held = {int(number.split("/")[1]): version for number, version in rows}
     assert len(held) == len(rows) == keys, "no resource has two rows"
-    # Parquet of the process that does this lives in the same folder: it flushed under its own name.
     assert {relative(path) for path in (home / "lake" / "segments").rglob("*.parquet")} == paths
     return held
 

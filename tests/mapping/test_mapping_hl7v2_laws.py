@@ -126,7 +126,7 @@ def mapped_or_refused(data: bytes) -> Mapped | None:
         return None
 
 
-@settings(max_examples=3000)
+@settings(max_examples=300)
 @given(MESSAGES)
 def test_every_message_becomes_good_resources_or_is_refused_with_its_place(data):
     result = mapped_or_refused(data)

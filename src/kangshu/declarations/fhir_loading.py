@@ -78,7 +78,6 @@ CODECS: Mapping[str, tuple[bool, bool, bool]] = {
     "money": (True, True, True),  # a Money in this currency
     "number": (False, True, False),  # a Quantity's value, where no comparator qualifies it
     "compared": (False, True, False),  # a Quantity with comparator, as text: `<0.5`
-    "joined": (False, True, False),  # all texts at the path, a line each
     "constant": (True, True, True),  # this value, wherever there is any
     "position": (False, True, False),  # the place among the references of `refers`, from 1
     "ordinal": (False, True, False),  # the place among the message's resources of the type, from 1
@@ -92,7 +91,6 @@ _TYPES_OF_CODEC = {
     "money": {FieldType.DECIMAL, FieldType.INTEGER},
     "number": {FieldType.DECIMAL, FieldType.INTEGER},
     "compared": {FieldType.STRING},
-    "joined": {FieldType.STRING},
     "constant": set(FieldType),
     "position": {FieldType.INTEGER},
     "ordinal": {FieldType.INTEGER},

@@ -278,6 +278,24 @@ def _quantity(options: Options) -> Convert:
     return convert
 
 
+def _simple(quantity: dict[str, Any] | None, moment: Moment) -> dict[str, Any] | None:
+    """An amount that is given is so much, not more or less than it."""
+    if quantity is not None and "comparator" in quantity:
+        moment.note("no_number", say["no_number"])
+        return None
+    return quantity
+
+
+def _simple_quantity(options: Options) -> Convert:
+    whole = _quantity(options)
+    return lambda repetition, moment: _simple(whole(repetition, moment), moment)
+
+
+def _simple_composite_quantity(options: Options) -> Convert:
+    whole = _composite_quantity(options)
+    return lambda repetition, moment: _simple(whole(repetition, moment), moment)
+
+
 def _composite_quantity(_: Options) -> Convert:
     """CQ: the unit stands beside the number."""
 
@@ -327,13 +345,13 @@ def _structured_text(_: Options) -> Convert:
 
 def _number_range(options: Options) -> Convert:
     def convert(repetition: Repetition, moment: Moment) -> dict[str, Any] | None:
+        low, high = to_decimal(text_at(repetition, 0)), to_decimal(text_at(repetition, 1))
+        if low is not None and high is not None and low > high:
+            moment.note("no_number", say["no_number"])
+            return None
         told = units(options, moment)
-        made: dict[str, Any] = {}
-        for at, name in ((0, "low"), (1, "high")):
-            number = to_decimal(text_at(repetition, at))
-            if number is not None:
-                made[name] = {"value": number, **told}
-        return made or None
+        ends = (("low", low), ("high", high))
+        return {name: {"value": end, **told} for name, end in ends if end is not None} or None
 
     return convert
 
@@ -579,7 +597,9 @@ MAKERS: Mapping[str, Callable[[Options], Convert]] = {
     "NM[positiveInt]": _number_map(lambda number: _WHOLE < number < 2**31),
     "NM[unsignedInt]": _number_map(lambda number: _WHOLE <= number < 2**31),
     "NM[Quantity]": _quantity,
+    "NM[SimpleQuantity]": _simple_quantity,
     "CQ[Quantity]": _composite_quantity,
+    "CQ[SimpleQuantity]": _simple_composite_quantity,
     "SN[Quantity]": _structured_quantity,
     "SN[Range]": _structured_range,
     "SN[Ratio]": _structured_ratio,

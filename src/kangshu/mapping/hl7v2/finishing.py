@@ -60,7 +60,22 @@ def address_text(value: dict[str, Any], _: Repetition, __: Moment) -> dict[str, 
     return value
 
 
+def ordered(value: dict[str, Any], _: Repetition, __: Moment) -> dict[str, Any]:
+    """Leave out the end of a period that would end before it starts."""
+    if _before(value.get("end"), value.get("start")):
+        del value["end"]
+    return value
+
+
+def period_ordered(value: dict[str, Any], _: Repetition, __: Moment) -> dict[str, Any]:
+    """Leave out the end of a value's period that would end before it starts."""
+    _order_period(value, "period")
+    return value
+
+
 VALUE_FINISHERS: Mapping[str, FinishValue] = {
+    "ordered": ordered,
+    "period": period_ordered,
     "person_identifier": person_identifier,
     "person_name": person_name,
     "address_text": address_text,
@@ -236,6 +251,7 @@ def _without_clinical_status(building: Building) -> bool:
 def finish_medication(building: Building, _: Moment) -> bool:
     """A prescription names its drug, if only as not told; a dose is a range or one amount."""
     for dosage in building.resource.get("dosageInstruction", ()):
+        _order_period(dosage.get("timing", {}).get("repeat", {}), "boundsPeriod")
         for dose in dosage.get("doseAndRate", ()):
             found = dose.get("doseRange")
             if found is None:
@@ -258,7 +274,20 @@ def finish_administration(building: Building, moment: Moment) -> bool:
     resource = building.resource
     if "effectiveDateTime" not in resource and "effectivePeriod" not in resource:
         resource["effectivePeriod"] = _not_told()
+    if "dose" not in resource.get("dosage", {"dose": None}):
+        del resource["dosage"]  # a way without an amount is no dosage (mad-1)
     return order_periods(building, moment)
+
+
+def finish_request(building: Building, _: Moment) -> bool:
+    """An order has a state; details are details of something (prr-1)."""
+    resource = building.resource
+    resource.setdefault("status", "unknown")
+    resource.setdefault("intent", "order")
+    if "code" not in resource and "orderDetail" in resource:
+        resource["code"] = resource.pop("orderDetail")[0]
+    _order_period(resource, "occurrencePeriod")
+    return True
 
 
 def finish_immunization(building: Building, _: Moment) -> bool:
@@ -286,6 +315,7 @@ RESOURCE_FINISHERS: Mapping[str, Finish] = {
     "encounter": finish_encounter,
     "periods": order_periods,
     "coverage": finish_coverage,
+    "request": finish_request,
     "report": finish_report,
     "administration": finish_administration,
     "immunization": finish_immunization,
