@@ -151,6 +151,11 @@ class MessageWorld:
 
         return self.world.run(scenario)
 
+    @property
+    def everywhere(self) -> _Everywhere:
+        """Whereabouts that know everybody at the hospital."""
+        return _Everywhere(HOSPITAL)
+
     def of_type(self, result: MessageResult, kind: str) -> list[str]:
         """Return the resources of a type that a message made."""
         return [one for one in result.resources if one.startswith(f"{kind}/")]

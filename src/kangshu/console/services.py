@@ -16,6 +16,7 @@ from kangshu.intake.messages import ReplayMessages
 from kangshu.kernel.clock import Clock
 from kangshu.kernel.texts import Text
 from kangshu.lake import Engine
+from kangshu.records import RowMapper
 from kangshu.security.keys import Keys
 from kangshu.security.principals import Principal
 from kangshu.storage.database import Database
@@ -59,6 +60,8 @@ class Services:
     random: Callable[[int], bytes]
     """`random(n)` gives n unpredictable bytes (`secrets.token_bytes`)."""
     whereabouts: Whereabouts
+    rows: RowMapper
+    """Makes entries of a timeline out of rows that came in bulk."""
     submit_upload: SubmitUpload
     write_template: Callable[[Dataset], bytes]
     """Makes the Excel template of a data set."""

@@ -214,7 +214,7 @@ async def _locked_groups(connection: Connection, *persons: int) -> list[tuple[in
     """Return for each person all that mean the same human, survivor first, locked against other merges."""
     before: list[tuple[int, ...]] | None = None
     for _ in range(_ROUNDS):
-        rows = await store.read_groups(connection, persons=sorted(set(persons)))
+        rows = await store.read_groups(connection, persons=persons)
         found: dict[int, list[int]] = {}
         for row in rows:
             found.setdefault(row["id"], [row["survivor"]]).extend([row["member"]] if row["member"] else [])

@@ -120,7 +120,7 @@ async def list_persons(connection: Connection, *, keys: Keys, persons: Sequence[
     Whoever was merged is shown as the survivor, once, with what the survivor lacks from those it absorbed.
     """
     groups: dict[int, list[int]] = {}
-    for row in await store.read_groups(connection, persons=sorted(set(persons))):
+    for row in await store.read_groups(connection, persons=persons):
         group = groups.setdefault(row["survivor"], [row["survivor"]])
         if row["member"] is not None and row["member"] not in group:
             group.append(row["member"])

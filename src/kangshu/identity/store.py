@@ -350,7 +350,9 @@ async def change_known(
 async def read_groups(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
     """Return for each of these persons `survivor`, the one that stands for it, and each `member` of its
     group beside that one (NULL: nobody was merged into it); persons that do not exist are left out."""
-    return await connection.fetch("SELECT * FROM identity_groups($1) ORDER BY id, member", persons)
+    return await connection.fetch(
+        "SELECT * FROM identity_groups($1) ORDER BY id, member", sorted(set(persons))
+    )
 
 
 async def lock_persons(connection: Connection, *, persons: Sequence[int]) -> None:

@@ -202,13 +202,15 @@ class PersonRows:
     """A page of a person's rows, newest first, and how many there are on all pages together.
 
     `next` is the key to pass as `before` for the following page, or `None` on the last.
-    `datasets` and `institutions` count the rows that fit the filter, on whatever page.
+    `datasets`, `institutions` and `years` count the rows that fit the filter, on whatever page; undated ones
+    are in no year.
     """
 
     rows: tuple[PersonRow, ...]
     total: int
     datasets: Mapping[str, int]
     institutions: Mapping[str, int]
+    years: Mapping[int, int]
     next: RowKey | None
 
 

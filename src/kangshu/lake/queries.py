@@ -172,6 +172,7 @@ def _read_page(
         total=len(found),
         datasets=dict(sorted(Counter(row.segment.dataset for row in found).items())),
         institutions=dict(sorted(Counter(row.institution for row in found).items())),
+        years=dict(Counter(row.key.at.year for row in found if row.key.at is not None)),
         next=page[-1].key if page and len(after) > len(page) else None,
     )
 

@@ -18,9 +18,11 @@ from kangshu.records.errors import (
     VersionConflictError,
 )
 from kangshu.records.model import (
+    Attached,
     Criterion,
     Detail,
     Document,
+    EntryVersion,
     HistoryPage,
     Kind,
     Measure,
@@ -56,14 +58,18 @@ from kangshu.records.queries import (
     search_next,
 )
 from kangshu.records.requests import FhirAnswer, FhirLook, FhirRequest, ReadFhir, WriteFhir
+from kangshu.records.superseding import Replacement, replacement_of, supersede
 from kangshu.records.timeline import RowMapper, timeline, trend
+from kangshu.records.versions import entry_versions
 
 __all__ = [
+    "Attached",
     "ContentDamagedError",
     "Criterion",
     "Detail",
     "Document",
     "DocumentUnknownError",
+    "EntryVersion",
     "FhirAnswer",
     "FhirLook",
     "FhirRequest",
@@ -74,6 +80,7 @@ __all__ = [
     "Outcome",
     "ReadFhir",
     "RecordsError",
+    "Replacement",
     "ResourceDeletedError",
     "ResourceHeader",
     "ResourcePage",
@@ -94,6 +101,7 @@ __all__ = [
     "Write",
     "WriteFhir",
     "detail_title",
+    "entry_versions",
     "everything",
     "find_by_identifiers",
     "find_subject",
@@ -105,11 +113,13 @@ __all__ = [
     "read_headers",
     "read_many",
     "read_version",
+    "replacement_of",
     "search",
     "search_next",
     "state_title",
     "store",
     "store_documents",
+    "supersede",
     "timeline",
     "trend",
     "word_title",

@@ -62,6 +62,19 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
+def parse_whole(data: bytes) -> dict[str, Any]:
+    """Return the members of the resource but type and id, with what is kept of its meta.
+
+    Raises:
+        ContentDamagedError: it is no JSON.
+    """
+    resource = parse(data)
+    meta = data.partition(b"\n")[0]
+    if meta:
+        resource["meta"] = parse(b"\n" + meta)
+    return resource
+
+
 def splice(*, type: str, id: str, version: int, updated_at: datetime, data: bytes) -> bytes:  # noqa: A002
     """Return the resource as JSON: what is stored, with type, id, version and time put in."""
     meta, _, body = data.partition(b"\n")

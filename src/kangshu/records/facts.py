@@ -174,6 +174,7 @@ def facts_of(type_: str, resource: Mapping[str, Any]) -> Facts | None:
         state=state,
         details=tuple(_details(type_, resource)),
         document=_document(type_, resource),
+        visit=_visit(resource),
     )
 
 
@@ -297,6 +298,14 @@ def _document(type_: str, resource: Mapping[str, Any]) -> str | None:
     if path is None:
         return None
     return next((one for one in _at(resource, path.split(".")) if isinstance(one, str)), None)
+
+
+def _visit(resource: Mapping[str, Any]) -> str | None:
+    for path in ("encounter.reference", "context.reference", "context.encounter.reference"):
+        for one in _at(resource, path.split(".")):
+            if isinstance(one, str) and one.startswith("Encounter/"):
+                return _cut(one, _TITLE_MOST)
+    return None
 
 
 def _words_at(resource: Mapping[str, Any], path: str) -> Iterator[str]:

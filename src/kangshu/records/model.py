@@ -300,6 +300,7 @@ class Facts:
     state: State = State.VALID
     details: tuple[Detail, ...] = ()
     document: str | None = None
+    visit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -308,7 +309,8 @@ class TimelineEntry:
 
     `at` is local time without zone, None where no time was told; with `whole_day` only the day is known.
     `title` is what was sent, None where nothing was. `status` is FHIR's word, `state` what it means.
-    `reference` names the resource (`Encounter/...`) or the row; `document` the document to show.
+    `reference` names the resource (`Encounter/...`) or the row; `document` the document to show; `visit` the
+    visit that a stored resource says it belongs to (`Encounter/...`). `message` brought the present version.
     """
 
     kind: Kind
@@ -333,7 +335,9 @@ class TimelineEntry:
     source: Literal["record", "row"]
     reference: str
     version: int | None = None
+    message: int | None = None
     document: str | None = None
+    visit: str | None = None
     dataset: str | None = None
     row: PersonRow | None = field(default=None, repr=False)
 
@@ -349,17 +353,40 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Attached:
+    """A text that stands in a resource itself: a report or a letter that came in a message."""
+
+    title: str | None
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EntryVersion:
+    """One version of what a timeline shows. `entry` is None where this version says that it was deleted."""
+
+    version: int
+    stored_at: datetime
+    institution: str
+    person: int | None
+    message: int | None
+    entry: TimelineEntry | None
+    attached: tuple[Attached, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TimelinePage:
     """A page of a person's timeline, newest first, undated entries last.
 
-    `kinds` and `institutions` count the entries that fit the filter, on whatever page, `total` all of them.
-    `next` is what to pass as `before` for the following page, None on the last.
+    `kinds`, `institutions` and `years` count the entries that fit the filter, on whatever page, `total` all
+    of them; the newest year comes first, and what has no date is in none. `next` is what to pass as `before`
+    for the following page, None on the last.
     """
 
     entries: tuple[TimelineEntry, ...]
     total: int
     kinds: Mapping[Kind, int]
     institutions: Mapping[str, int]
+    years: Mapping[int, int]
     next: str | None
 
 

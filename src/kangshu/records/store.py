@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from kangshu.records.moments import LOCAL
 from kangshu.storage.database import Connection, Record
 
 # Arbitrary, but the same in every process: the first half of our advisory locks ("rec" read as a number).
@@ -182,6 +183,19 @@ async def list_resources(connection: Connection, *, requests: Sequence[tuple[str
             JOIN records_resource r ON r.id = s.id AND r.type = s.type""",
         [id_ for _, id_ in requests],
         [type_ for type_, _ in requests],
+    )
+
+
+async def list_by_messages(
+    connection: Connection, *, persons: Sequence[int], messages: Sequence[int]
+) -> list[Record]:
+    """Return the resources about `persons` whose present version one of `messages` brought."""
+    return await connection.fetch(
+        f"""SELECT {_SEALED} FROM records_resource r
+            WHERE person = ANY ($1::bigint[]) AND message = ANY ($2::bigint[]) AND NOT deleted
+            ORDER BY r.type, r.id""",
+        persons,
+        messages,
     )
 
 
@@ -414,11 +428,13 @@ def _shown(shown: Shown) -> tuple[Any, ...]:
 
 
 async def count_shown(connection: Connection, *, shown: Shown) -> list[Record]:
-    """Return the number of entries of each kind and institution."""
+    """Return the number of entries of each kind, institution and year here; no year for undated ones."""
     return await connection.fetch(
-        f"""SELECT r.kind, r.institution, count(*) AS entries FROM records_resource r WHERE {_ON_TIMELINE}
-            GROUP BY r.kind, r.institution""",
+        f"""SELECT r.kind, r.institution, date_part('year', r.at AT TIME ZONE $6::interval)::integer AS year,
+                   count(*) AS entries
+            FROM records_resource r WHERE {_ON_TIMELINE} GROUP BY 1, 2, 3""",
         *_shown(shown),
+        LOCAL.utcoffset(None),
     )
 
 

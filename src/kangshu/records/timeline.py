@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from heapq import nsmallest
 from operator import attrgetter
@@ -135,7 +135,7 @@ async def timeline(
         SegmentLostError: a file of the lake is missing or damaged.
     """
     if not persons or _is_empty(since, until):
-        return TimelinePage(entries=(), total=0, kinds={}, institutions={}, next=None)
+        return TimelinePage(entries=(), total=0, kinds={}, institutions={}, years={}, next=None)
     require(grant, person=persons[0], same_person=frozenset(persons), now=now)
     reader = _Reader(
         database=database,
@@ -247,6 +247,21 @@ def _origin_of_stored(row: Record) -> tuple[datetime, str, Literal["record"], st
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What fits the filter on all pages, as it is counted."""
+
+    kinds: Counter[Kind] = field(default_factory=Counter[Kind])
+    institutions: Counter[str] = field(default_factory=Counter[str])
+    years: Counter[int] = field(default_factory=Counter[int])
+
+    def add(self, kind: Kind, institution: str, year: int | None, entries: int) -> None:
+        self.kinds[kind] += entries
+        self.institutions[institution] += entries
+        if year is not None:
+            self.years[year] += entries
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Reader:
     """One page being read."""
 
@@ -263,22 +278,22 @@ class _Reader:
     after: _Place | None
 
     async def read(self) -> TimelinePage:
-        kinds: Counter[Kind] = Counter()
-        institutions: Counter[str] = Counter()
-        placed = await self._stored(kinds, institutions)
-        placed += await self._single_rows(kinds, institutions)
-        placed += await self._rows_of_several(kinds, institutions)
+        counts = _Counts()
+        placed = await self._stored(counts)
+        placed += await self._single_rows(counts)
+        placed += await self._rows_of_several(counts)
         page = nsmallest(self.limit + 1, placed, key=attrgetter("place.order"))
         shown = page[: self.limit]
         return TimelinePage(
             entries=tuple(one.entry for one in shown),
-            total=kinds.total(),
-            kinds={kind: kinds[kind] for kind in Kind if kinds[kind]},
-            institutions=dict(sorted(institutions.items())),
+            total=counts.kinds.total(),
+            kinds={kind: counts.kinds[kind] for kind in Kind if counts.kinds[kind]},
+            institutions=dict(sorted(counts.institutions.items())),
+            years=dict(sorted(counts.years.items(), reverse=True)),
             next=shown[-1].place.token if len(page) > self.limit else None,
         )
 
-    async def _stored(self, kinds: Counter[Kind], institutions: Counter[str]) -> list[_Placed]:
+    async def _stored(self, counts: _Counts) -> list[_Placed]:
         since, until = day_bounds(self.since, self.until)
         shown = Shown(
             persons=self.persons,
@@ -288,17 +303,16 @@ class _Reader:
             until=until,
         )
         async with self.database.connection() as connection:
-            counts = await count_shown(connection, shown=shown)
+            counted = await count_shown(connection, shown=shown)
             found = await list_shown(
                 connection, shown=shown, after=self._after_stored(), limit=self.limit + 1
             )
-        for row in counts:
-            kinds[_KINDS[row["kind"]]] += row["entries"]
-            institutions[row["institution"]] += row["entries"]
+        for row in counted:
+            counts.add(_KINDS[row["kind"]], row["institution"], row["year"], row["entries"])
         placed: list[_Placed] = []
         for row in found:
             at = None if row["at"] is None else _local(row["at"])
-            entry = _stored_entry(row, at=at)
+            entry = stored_entry(row, parse(unpack(row["content"])), at=at)
             if entry is not None:
                 placed.append(
                     _Placed(place=_Place(at=at, source="a", name=row["type"], id=row["id"]), entry=entry)
@@ -312,7 +326,7 @@ class _Reader:
         at = None if after.at is None else after.at.replace(tzinfo=LOCAL)
         return (at, after.name, after.id) if after.source == "a" else (at, _AFTER_ALL, "")
 
-    async def _single_rows(self, kinds: Counter[Kind], institutions: Counter[str]) -> list[_Placed]:
+    async def _single_rows(self, counts: _Counts) -> list[_Placed]:
         names = {
             name: kind
             for name, dataset in self.pack.datasets.items()
@@ -333,8 +347,9 @@ class _Reader:
             before=self._after_rows(),
         )
         for name, count in page.datasets.items():
-            kinds[names[name]] += count
-        institutions.update(page.institutions)
+            counts.kinds[names[name]] += count
+        counts.institutions.update(page.institutions)
+        counts.years.update(page.years)
         return [self._single(row, names[row.dataset]) for row in page.rows]
 
     def _single(self, row: PersonRow, kind: Kind) -> _Placed:
@@ -353,7 +368,7 @@ class _Reader:
             return RowKey(at=after.at, dataset=after.name, file=int(after.id), row=after.row)
         return RowKey(at=after.at, dataset="", file=0, row=0)
 
-    async def _rows_of_several(self, kinds: Counter[Kind], institutions: Counter[str]) -> list[_Placed]:
+    async def _rows_of_several(self, counts: _Counts) -> list[_Placed]:
         names = sorted(name for name, dataset in self.pack.datasets.items() if _is_several(dataset))
         placed: list[_Placed] = []
         before: RowKey | None = None
@@ -381,8 +396,9 @@ class _Reader:
             if self._wants(one.entry.kind)
             and (period is None or (one.place.at is not None and one.place.at.date() in period))
         ]
-        kinds.update(one.entry.kind for one in fitting)
-        institutions.update(one.entry.institution for one in fitting)
+        for one in fitting:
+            at = one.place.at
+            counts.add(one.entry.kind, one.entry.institution, None if at is None else at.year, 1)
         if self.after is None:
             return fitting
         return [one for one in fitting if one.place.order > self.after.order]
@@ -489,9 +505,14 @@ def _kind_of_rows(dataset: Dataset) -> Kind | None:
     return kind_of(anchor.type, {"category": [{"coding": said}]})
 
 
-def _stored_entry(row: Record, *, at: datetime | None) -> TimelineEntry | None:
+def stored_entry(
+    row: Mapping[str, Any], resource: Mapping[str, Any], *, at: datetime | None
+) -> TimelineEntry | None:
+    """Return the entry that a stored resource is; None where a timeline shows nothing of its kind.
+
+    `row` tells what the resource is known by (type, id, version, person, institution, message).
+    """
     type_ = row["type"]
-    resource = parse(unpack(row["content"]))
     facts = facts_of(type_, resource)
     if facts is None:
         return None
@@ -505,6 +526,7 @@ def _stored_entry(row: Record, *, at: datetime | None) -> TimelineEntry | None:
         source="record",
         reference=f"{type_}/{row['id']}",
         version=row["version"],
+        message=row["message"],
     )
 
 
@@ -542,6 +564,7 @@ def _entry(facts: Facts, **more: Any) -> TimelineEntry:
         state=facts.state,
         details=facts.details,
         document=facts.document,
+        visit=facts.visit,
         **more,
     )
 

@@ -37,7 +37,7 @@ async def mllp_door(platform: Platform, lane: MessageLane, *, port: int) -> Asyn
         clock=platform.clock,
         limits=MllpLimits(
             connections=settings.mllp_connections,
-            connections_per_address=settings.mllp_connections,
+            connections_per_address=max(settings.mllp_connections // 2, 1),
             idle_seconds=float(settings.mllp_idle_seconds),
         ),
         tls=tls_context(settings),

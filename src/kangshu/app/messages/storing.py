@@ -275,6 +275,8 @@ class _Batch:
             at += count
         if documents:
             await records.store_documents(connection, documents=documents, now=self._now)
+            replacements = [one for item, _ in shares for one in self._replacements(item)]
+            await records.supersede(connection, replacements=replacements, now=self._now)
 
     def _writes(self, item: _Item) -> Iterator[records.Write]:
         prepared, decided = item.prepared, item.decided
@@ -303,6 +305,20 @@ class _Batch:
                 action="delete",
                 expected_version=expected,
             )
+
+    def _replacements(self, item: _Item) -> Iterator[records.Replacement]:
+        if not item.prepared.documents or item.prepared.mapped is None or item.message is None:
+            return
+        for draft in item.prepared.mapped.drafts:
+            if draft.type == "DocumentReference":
+                found = records.replacement_of(
+                    draft.resource,
+                    message=item.message,
+                    institution=item.prepared.sender,
+                    persons=[one for one in self._persons(item) if one is not None],
+                )
+                if found:
+                    yield found
 
     def _documents(self, item: _Item) -> Iterator[records.Document]:
         for identity_, body in item.prepared.documents:

@@ -148,9 +148,9 @@ class Run:
     def _note_unknown(self, segment: Segment) -> None:
         known = self._plan.known[segment.name]
         moment = self._moment
-        for number in range(1, len(segment) + 1):
-            field = moment.fields[number]
-            if field and number not in known and any(map(valued, field)):
+        fields = moment.fields
+        for number in [number for number, field in enumerate(fields) if field and number not in known]:
+            if number and any(map(valued, fields[number])):
                 moment.field = number
                 moment.note("not_mapped", say["not_mapped"])
 
@@ -170,7 +170,10 @@ class Run:
 
     def _needed(self, numbers: tuple[int, ...]) -> bool:
         fields = self._moment.fields
-        return any(valued(repetition) for number in numbers for repetition in fields[number])
+        for number in numbers:  # noqa: SIM110 - a generator costs more than what it looks at
+            if fields[number] and any(map(valued, fields[number])):
+                return True
+        return False
 
     def _fill(self, plan: SegmentPlan, resource: dict[str, Any]) -> None:
         moment = self._moment

@@ -279,6 +279,8 @@ class _Compiler:
             return 0, _take_elsewhere(place.name, place.field or 0, convert, put, test)
         if row.join is None and is_simple(row.fhir):
             return place.field or 0, _take_plainly(convert, row.fhir, test)
+        if row.join is None and is_simple(row.fhir.removesuffix("[]")):
+            return place.field or 0, _take_each(convert, row.fhir.removesuffix("[]"), test)
         return place.field or 0, _take(convert, put, test, many=many, join=row.join)
 
     def _given(self, row: Row) -> Callable[[Moment], Any] | None:
@@ -472,6 +474,14 @@ def _give_plainly(value: str | bool, name: str, test: Test | None) -> RowRun:
 
 def _refer_plainly(text: str, name: str, test: Test | None, origin: Origin) -> RowRun:
     refer = _referring(text, origin)
+    kind = text.removeprefix(_THIS)
+
+    def current(
+        moment: Moment, _: tuple[Repetition, ...], resource: dict[str, Any], __: dict[str, Any]
+    ) -> None:
+        found = moment.scope.current(kind)
+        if found is not None:
+            resource[name] = {"reference": found.reference}
 
     def run(moment: Moment, _: tuple[Repetition, ...], resource: dict[str, Any], __: dict[str, Any]) -> None:
         if test is None or test(moment):
@@ -479,20 +489,50 @@ def _refer_plainly(text: str, name: str, test: Test | None, origin: Origin) -> R
             if reference is not None:
                 resource[name] = reference
 
-    return run
+    return current if test is None and kind == text else run
+
+
+def _take_each(convert: Convert, name: str, test: Test | None) -> RowRun:
+    """Each repetition becomes an element of a list."""
+
+    def take(
+        moment: Moment, repetitions: tuple[Repetition, ...], resource: dict[str, Any], _: dict[str, Any]
+    ) -> None:
+        if test is not None and not test(moment):
+            return
+        for repetition in repetitions:
+            value = convert(repetition, moment)
+            if value is None:
+                continue
+            elements = resource.setdefault(name, [])
+            if isinstance(value, list):
+                elements.extend(value)
+            else:
+                elements.append(value)
+
+    return take
 
 
 def _take_elsewhere(name: str, number: int, convert: Convert, put: Put, test: Test | None) -> RowRun:
+    """Take a field of another segment: the order's time for each of its results. Texts are converted once."""
+    mark = object()
+
     def take(
         moment: Moment, _: tuple[Repetition, ...], resource: dict[str, Any], fresh: dict[str, Any]
     ) -> None:
         segment = moment.scope.find(name)
         if segment is None or (test is not None and not test(moment)):
             return
+        known = moment.known.get((mark, segment.number))
+        if known is not None:
+            put(resource, fresh, known)
+            return
         for repetition in segment[number]:
             value = convert(repetition, moment)
             if value is not None:
                 put(resource, fresh, value)
+                if isinstance(value, str):
+                    moment.known[(mark, segment.number)] = value
                 return
 
     return take
@@ -650,7 +690,7 @@ def _segment_reader(own: str) -> Callable[[str], Callable[[Any], str]]:
             return lambda moment: name if moment.scope.find(name) is not None else ""
         piece = _first_told if place.component is None else _piece(place.component - 1, (place.sub or 1) - 1)
         if name == own:
-            return lambda moment: piece(moment.fields[number])
+            return _own_first(number) if piece is _first_told else lambda moment: piece(moment.fields[number])
         if name == "MSH":
             return lambda moment: piece(moment.message.header[number])
 
@@ -661,6 +701,22 @@ def _segment_reader(own: str) -> Callable[[str], Callable[[Any], str]]:
         return elsewhere
 
     return read
+
+
+def _own_first(number: int) -> Callable[[Moment], str]:
+    """Read a field of the segment at hand as a whole: the commonest place, so the quickest way."""
+
+    def first(moment: Moment) -> str:
+        field = moment.fields[number]
+        if not field:
+            return ""
+        repetition = field[0]
+        if len(repetition) == 1 and len(repetition[0]) == 1 and len(field) == 1:
+            text = repetition[0][0]
+            return "" if text == NULL else text.strip()
+        return _first_told(field)
+
+    return first
 
 
 def _first_told(field: tuple[Repetition, ...]) -> str:

@@ -205,6 +205,9 @@ class _Parser:
 
 
 def _any_of(tests: list[Test]) -> Test:
+    if len(tests) == 2:
+        first, second = tests
+        return lambda moment: first(moment) or second(moment)
     return lambda moment: any(test(moment) for test in tests)
 
 

@@ -20,6 +20,7 @@ from kangshu.mapping.hl7v2.quantities import to_decimal, to_quantity, to_range, 
 from kangshu.mapping.hl7v2.times import has_time, to_date, to_date_time, to_instant, to_time
 from kangshu.mapping.hl7v2.values import Convert, Moment, Repetition, first_text, text_at, valued, whole_text
 from kangshu.mapping.hl7v2.vocabulary import Systems, coding, is_oid, is_uri, look_up, plain
+from kangshu.standards.hl7v2 import NULL
 
 _SPACES = re.compile(r"\s+")
 _PROSE = re.compile(r"[\s\u3400-\u9fff]|.{65}", re.DOTALL)
@@ -61,7 +62,8 @@ def _code(options: Options) -> Convert:
     vocabulary = options.vocabulary
 
     def convert(repetition: Repetition, moment: Moment) -> str | None:
-        text = first_text(repetition)
+        text = repetition[0][0].strip()
+        text = "" if text == NULL else text
         if vocabulary is None:
             return _SPACES.sub(" ", text) or None
         if found := vocabulary.codes.get(text.upper()):

@@ -104,6 +104,7 @@ class Moment:
         "authorities",
         "field",
         "fields",
+        "known",
         "made",
         "message",
         "no_numbers",
@@ -135,6 +136,8 @@ class Moment:
         """The fields of the segment at hand by their number, as many as any declaration names."""
         self.made: dict[str, Building] = {}
         """The resources that the segment at hand began."""
+        self.known: dict[tuple[object, int], str] = {}
+        """Texts out of other segments that were converted before."""
         self.notes: dict[tuple[str, int, str], Note] = {}
 
     def enter(self, segment: Segment, scope: Scope) -> None:
