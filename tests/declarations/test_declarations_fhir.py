@@ -143,6 +143,7 @@ def test_a_pack_without_settings_has_the_zone_of_china(write):
         ("class.code in AMB EMER", "class.code is AMB", "when = ["),
         ("class.code in AMB EMER", "class.code in", "when = ["),
         ("category exists", "category exists always", 'when = ["category'),
+        ("category exists", "evidence[detail.reference={self}].code exists", 'when = ["evidence'),
         ("class.code = AMB", "class.code AMB", "constants = ["),
         ("class.code = AMB", "class.code := maybe", "constants = ["),
         ('one_of = ["number"]', 'one_of = ["nobody"]', "one_of"),

@@ -45,3 +45,8 @@ def address(path: str, query: Mapping[str, str | None]) -> str:
     """Return `path` with those words of `query` that say something."""
     kept = {name: value for name, value in query.items() if value}
     return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def address_of_pairs(path: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Return `path` with these words, of which some may come several times."""
+    return f"{path}?{urlencode(pairs)}" if pairs else path

@@ -90,7 +90,7 @@ class FhirResource:
     constants: tuple[FhirConstant, ...] = ()
     fields: tuple[FhirField, ...] = ()
     line: int = 0
-    texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    texts: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     """How the author wrote the links, for the reference page."""
 
 

@@ -293,7 +293,9 @@ def _conditions(table: Table, key: str, settings: FhirSettings) -> tuple[FhirCon
 def _condition(table: Table, key: str, text: str, settings: FhirSettings) -> FhirCondition:
     found = _CONDITION.match(text.strip())
     test = FhirTest(found[2]) if found else FhirTest.EXISTS
-    if not found or (test in (FhirTest.IN, FhirTest.NOT_IN)) is not bool(found[3]):
+    listed = test in (FhirTest.IN, FhirTest.NOT_IN)
+    # A linked resource is judged once for all rows that share it: no condition may ask for the row's anchor.
+    if not found or listed is not bool(found[3]) or "{self}" in text:
         raise table.wrong(key, say("wrong_condition", condition=text))
     return FhirCondition(
         path=_path(table, key, found[1], settings),

@@ -17,7 +17,7 @@ from kangshu.mapping.model import (
     Subject,
     SubjectIdentifier,
 )
-from kangshu.mapping.subjects import named_subject_of, patient_of, subject_of
+from kangshu.mapping.subjects import mother_told_by, named_subject_of, patient_of, subject_of
 
 __all__ = [
     "Authorities",
@@ -31,6 +31,7 @@ __all__ = [
     "Subject",
     "SubjectIdentifier",
     "load_authorities",
+    "mother_told_by",
     "named_subject_of",
     "patient_of",
     "subject_of",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ class Authorities:
     """Type codes (HL7 table 0203, and what senders write in its place, in capitals)."""
     ignored: frozenset[str] = frozenset()
     """Type codes of numbers that do not name a person: a visit, a bed, a card of a household."""
+    oids: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The OIDs of issuers, where they have one beside their name."""
+    assigned_by: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The only senders (applications or facilities) that may tell an issuer's numbers, where that is bound."""
+    strict: bool = False
+    """Whether numbers of authorities that are not listed are refused."""
 
     def resolve(
         self, *, value: str, authority: str | None, type_code: str | None, sender: str
@@ -70,6 +76,19 @@ class Authorities:
             f"urn:oid:{issuer}" if _OID.match(issuer) else f"{_INSTITUTION_PREFIX}{issuer}{_PATIENT_SUFFIX}"
         )
 
+    def admits(self, identifier: SubjectIdentifier, *, senders: Collection[str]) -> bool:
+        """Return whether one of `senders` (facility, application) may tell this number.
+
+        Only a strict table refuses: what nobody listed, and what another sender assigns.
+        """
+        issuer = identifier.issuer
+        if not self.strict or identifier.kind is not IdentifierKind.LOCAL_NUMBER or issuer is None:
+            return True
+        if issuer.upper() not in self.by_name:
+            return False
+        bound = self.assigned_by.get(issuer)
+        return bound is None or not bound.isdisjoint(senders)
+
     def _own(self, name: str) -> tuple[IdentifierKind, str | None] | None:
         """Read the systems that `system_of` writes."""
         if name.startswith(_DOCUMENT_PREFIX):
@@ -90,9 +109,22 @@ def load_authorities(path: Path) -> Authorities:
     content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     by_name: dict[str, tuple[IdentifierKind, str | None]] = {}
     by_type: dict[str, tuple[IdentifierKind, str | None]] = {}
+    oids: dict[str, str] = {}
+    assigned_by: dict[str, frozenset[str]] = {}
     for entry in content.get("authority", []):
         meaning = (IdentifierKind(entry["kind"]), entry.get("issuer"))
         by_name.update({plain_authority(name).upper(): meaning for name in entry.get("names", [])})
         by_type.update({code.upper(): meaning for code in entry.get("types", [])})
+        if issuer := entry.get("issuer"):
+            oids.update((issuer, name) for name in entry.get("names", []) if _OID.match(name))
+            if "assigned_by" in entry:
+                assigned_by[issuer] = frozenset(entry["assigned_by"])
     ignored = frozenset(code.upper() for code in content.get("ignored_types", []))
-    return Authorities(by_name=by_name, by_type=by_type, ignored=ignored)
+    return Authorities(
+        by_name=by_name,
+        by_type=by_type,
+        ignored=ignored,
+        oids=oids,
+        assigned_by=assigned_by,
+        strict=bool(content.get("strict", False)),
+    )

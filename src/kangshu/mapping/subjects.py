@@ -10,6 +10,7 @@ from typing import Any
 from kangshu.mapping.authorities import Authorities
 from kangshu.mapping.model import Subject, SubjectIdentifier
 
+_MOTHERS_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 _SEX = {"male": "1", "female": "2"}
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 _USES = ("official", "usual", "", "nickname", "anonymous", "temp", "maiden", "old")
@@ -51,6 +52,19 @@ def named_subject_of(resource: Mapping[str, Any], *, sender: str, authorities: A
             identifiers = _identifiers([one], sender=sender, authorities=authorities)
             name = reference.get("display")
             return Subject(institution=sender, identifiers=identifiers, name=name) if identifiers else None
+    return None
+
+
+def mother_told_by(resource: Mapping[str, Any], *, sender: str, authorities: Authorities) -> Subject | None:
+    """Return the mother of whom a resource tells: a RelatedPerson of that kind, or a Patient's extension."""
+    if resource.get("resourceType") == "RelatedPerson":
+        kinds = [
+            coding.get("code") for one in resource.get("relationship", ()) for coding in one.get("coding", ())
+        ]
+        return subject_of(resource, sender=sender, authorities=authorities) if "MTH" in kinds else None
+    for extension in resource.get("extension", ()) if resource.get("resourceType") == "Patient" else ():
+        if extension.get("url") == _MOTHERS_NAME and (name := extension.get("valueString")):
+            return Subject(institution=sender, identifiers=(), name=name)
     return None
 
 

@@ -47,6 +47,7 @@ from kangshu.records.operations import lock_criteria, store, store_documents
 from kangshu.records.queries import (
     everything,
     find_by_identifiers,
+    find_search_subject,
     find_subject,
     history,
     institutions_of,
@@ -58,6 +59,7 @@ from kangshu.records.queries import (
     search_next,
 )
 from kangshu.records.requests import FhirAnswer, FhirLook, FhirRequest, ReadFhir, WriteFhir
+from kangshu.records.searching import check_search, supported_parameters
 from kangshu.records.superseding import Replacement, replacement_of, supersede
 from kangshu.records.timeline import RowMapper, timeline, trend
 from kangshu.records.versions import entry_versions
@@ -100,10 +102,12 @@ __all__ = [
     "VersionConflictError",
     "Write",
     "WriteFhir",
+    "check_search",
     "detail_title",
     "entry_versions",
     "everything",
     "find_by_identifiers",
+    "find_search_subject",
     "find_subject",
     "history",
     "institutions_of",
@@ -120,6 +124,7 @@ __all__ = [
     "store",
     "store_documents",
     "supersede",
+    "supported_parameters",
     "timeline",
     "trend",
     "word_title",

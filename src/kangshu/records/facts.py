@@ -5,7 +5,7 @@ Any JSON is borne: what is not as FHIR has it is taken for absent. Long texts ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -313,7 +313,7 @@ def _words_at(resource: Mapping[str, Any], path: str) -> Iterator[str]:
         yield from _words(value)
 
 
-def _at(resource: Mapping[str, Any], names: list[str]) -> list[Any]:
+def _at(resource: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     found: list[Any] = [resource]
     for name in names:
         found = [one.get(name) for one in found if isinstance(one, Mapping)]

@@ -294,6 +294,25 @@ async def search_next(
     )
 
 
+async def find_search_subject(
+    connection: Connection, *, token: str, principal: Principal, now: datetime
+) -> tuple[int, ...]:
+    """Return all numbers of the person whom a search is about, by the `next` of one of its pages.
+
+    Nothing where it names nobody. `search_next` needs a grant for one of them.
+
+    Raises:
+        SearchOverError: it is no longer kept, or was somebody else's.
+    """
+    parts = _TOKEN.fullmatch(token)
+    row = parts and await find_search(
+        connection, search=int(parts[1]), principal=principal.id, now=now, offset=0, limit=0
+    )
+    if not row:
+        raise SearchOverError(say["search_over"])
+    return tuple(row["persons"])
+
+
 async def everything(
     connection: Connection,
     *,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeAlias
 
 from kangshu.records.errors import SearchRefusedError, say
@@ -149,6 +150,27 @@ def compile_search(*, type: str, parameters: Sequence[tuple[str, str]]) -> Plan:
     return plan
 
 
+def check_search(*, type: str, parameters: Sequence[tuple[str, str]]) -> None:  # noqa: A002 - FHIR's word
+    """Do nothing if `search` would take these parameters.
+
+    Raises:
+        SearchRefusedError: a parameter is not known or not done here, or cannot have this value.
+    """
+    compile_search(type=type, parameters=parameters)
+
+
+@cache
+def supported_parameters(*, type: str) -> Mapping[str, str]:  # noqa: A002 - FHIR's word
+    """Return the names of the parameters by which resources of `type` can be searched, with FHIR's kinds."""
+    own = {
+        name: definition.type
+        for name, definition in search_parameters(type=type).items()
+        if not name.startswith("_")
+        and (_is_subject(type, name) or (definition.type in _COMPILERS and places_of(type, name)))
+    }
+    return {"_id": "token", "_lastUpdated": "date", **own}
+
+
 def _add(plan: Plan, name: str, value: str) -> None:
     base, _, modifier = name.partition(":")
     if name in _IGNORED or _is_scope(plan, name):
@@ -176,6 +198,10 @@ def _is_scope(plan: Plan, name: str) -> bool:
     if name in ("patient.identifier", "subject.identifier"):
         return True
     return base in _SUBJECTS and modifier in ("", "Patient", "identifier") and _is_defined(plan.type, base)
+
+
+def _is_subject(type_: str, name: str) -> bool:
+    return name in _SUBJECTS and _is_defined(type_, name)
 
 
 def _is_defined(type_: str, name: str) -> bool:

@@ -506,7 +506,7 @@ def _kind_of_rows(dataset: Dataset) -> Kind | None:
 
 
 def stored_entry(
-    row: Mapping[str, Any], resource: Mapping[str, Any], *, at: datetime | None
+    row: Record | Mapping[str, Any], resource: Mapping[str, Any], *, at: datetime | None
 ) -> TimelineEntry | None:
     """Return the entry that a stored resource is; None where a timeline shows nothing of its kind.
 

@@ -1,4 +1,4 @@
-"""The versions of one entry of the timeline: what was said first, what corrected it, which message brought it."""
+"""The versions of one entry of the timeline: what was said first, what corrected it, by which message."""
 
 from __future__ import annotations
 
@@ -82,12 +82,9 @@ def _version(sealed: SealedResource, grant: AccessGrant | None, now: datetime) -
 
 def _attached(type_: str, resource: Mapping[str, Any]) -> Iterator[Attached]:
     """Yield the texts that stand in the resource; other things that do are not for reading on a page."""
-    if type_ == "DocumentReference":
-        contents = resource.get("content")
-        found = [one.get("attachment") for one in contents if isinstance(one, Mapping)] if contents else []
-    else:
-        found = resource.get("presentedForm") or []
-    for one in found[:_TEXTS_MOST] if isinstance(found, list) else ():
+    found = resource.get("content" if type_ == "DocumentReference" else "presentedForm")
+    for holder in found[:_TEXTS_MOST] if isinstance(found, list) else ():
+        one = holder.get("attachment", holder) if isinstance(holder, Mapping) else None
         if isinstance(one, Mapping) and (text := _text_of(one)):
             title = one.get("title")
             yield Attached(title=title if isinstance(title, str) else None, text=text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
+from kangshu.app.benchmarks.messages import bundles, fhir_create, fhir_read, hl7_files, mllp
 from kangshu.app.benchmarks.model import Benchmark, Measurement
 from kangshu.app.benchmarks.pages import person_page
 from kangshu.app.benchmarks.scan import rule_scan
@@ -57,6 +58,58 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=50_000_000,
             counted="rows in the lake",
             run=person_page,
+        ),
+        Benchmark(
+            name="hl7-files",
+            about=Text(
+                zh="从文件采集 HL7 v2 报文：解析、归并居民、存档案、入湖、审计，全部持久提交",
+                en="HL7 v2 messages out of a file: parsed, persons linked, recorded, in the lake, audited, "
+                "durable",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=hl7_files,
+        ),
+        Benchmark(
+            name="mllp",
+            about=Text(
+                zh="同样的报文经 MLLP 的 8 个连接逐条发送，每条等到应答",
+                en="the same messages over MLLP on eight connections, each waiting for its acknowledgement",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=mllp,
+        ),
+        Benchmark(
+            name="fhir-create",
+            about=Text(
+                zh="经 HTTP 的 8 个连接新建 FHIR 资源：授权、校验、持久提交并审计",
+                en="FHIR resources created over HTTP on eight connections: authorised, checked, durable, "
+                "audited",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=fhir_create,
+        ),
+        Benchmark(
+            name="fhir-read",
+            about=Text(
+                zh="经 HTTP 的 8 个连接按 id 读取 FHIR 资源，每次读取都经授权并记入审计",
+                en="FHIR resources read by id over HTTP on eight connections, each authorised and audited",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=fhir_read,
+        ),
+        Benchmark(
+            name="bundles",
+            about=Text(
+                zh="从文件采集 FHIR transaction Bundle，每个 Bundle 是一个人的一生",
+                en="FHIR transaction Bundles out of files, a whole life in each",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=bundles,
         ),
     )
 }

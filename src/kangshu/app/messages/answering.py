@@ -34,6 +34,7 @@ def answer_message(prepared: Prepared, outcome: Outcome, *, clock: Clock) -> Mes
         now=clock.now(),
         text=result.reason,
         place=result.place,
+        error_code=refusal.error_code if refusal else None,
     )
     return replace(result, answer=answer)
 

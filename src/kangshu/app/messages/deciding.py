@@ -47,7 +47,9 @@ async def decide(connection: Connection, batch: Sequence[Prepared]) -> list[Deci
     found = await _look_up(connection, batch)
     headers = await _headers(connection, batch, found)
     fresh: dict[_Criterion, tuple[str, str]] = {}
-    return [_Decision(prepared, headers, found, fresh).make() for prepared in batch]
+    decided = [_Decision(prepared, headers, found, fresh).make() for prepared in batch]
+    await _leave_newer(connection, batch, decided)
+    return decided
 
 
 class _Decision:
@@ -214,6 +216,22 @@ async def _headers(
     requests = list(wanted)
     headers = await records.read_headers(connection, requests=requests)
     return {request: one for request, one in zip(requests, headers, strict=True) if one is not None}
+
+
+async def _leave_newer(
+    connection: Connection, batch: Sequence[Prepared], decided: Sequence[Decided]
+) -> None:
+    """Let a replay, which comes late, write nothing over what later messages said."""
+    for prepared, one in zip(batch, decided, strict=True):
+        replays = prepared.arrival.replays
+        if replays is None or prepared.mapped is None or one.refusal is not None:
+            continue
+        drafts = prepared.mapped.drafts
+        requests = [(draft.type, draft.id) for draft in drafts]
+        stored = await records.read_many(connection, requests=requests)
+        for number, there in enumerate(stored):
+            if there is not None and there.message is not None and there.message > replays:
+                one.left_out.add(number)
 
 
 def _issue(key: str, place: str, *, code: str) -> fhir.Issue:

@@ -22,6 +22,7 @@ from kangshu.standards import fhir, hl7v2
 _SNIFFED_BYTES = 4096
 _FILE_MOST_BYTES = 512 << 20  # read whole; larger ones are better sent in parts
 _SHARED_FROM_BYTES = 4 << 20  # less is done before a further process has started
+_MESSAGES_MOST = 1_000_000  # arbitrary; a line each says what became of those that are refused
 _TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".zip", ".gz")
 
 

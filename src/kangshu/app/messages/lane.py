@@ -20,6 +20,7 @@ from kangshu.app.messages.ids import id_maker
 from kangshu.app.messages.model import Arrival, Outcome, Prepared, Refusal
 from kangshu.app.messages.querying import answer_query, is_query
 from kangshu.app.messages.reading import format_of, read
+from kangshu.app.messages.room import Room
 from kangshu.app.messages.storing import store_batch
 from kangshu.app.messages.tools import Tools
 from kangshu.declarations import BASE_PACK, Pack
@@ -34,13 +35,15 @@ from kangshu.security.principals import Principal
 from kangshu.storage.database import Database
 
 _BATCH_MOST = 64
-_WAITING_MOST = 2000
-"""Messages that wait at most; who brings another one waits until there is room (back-pressure)."""
+_BATCH_BYTES = 4 << 20  # arbitrary: what is in a transaction with a large message waits for it
+_ROOM_MESSAGES, _ROOM_BYTES = 2000, 32 << 20
+"""What is in the lane at most; who brings more waits until there is room (back-pressure)."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     prepared: Prepared
+    size: int
     done: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -85,7 +88,7 @@ class MessageLane:
         self._database, self._tools = database, tools
         self._may_query = may_query
         self._waiting: deque[_Waiting] = deque()
-        self._room = asyncio.Semaphore(_WAITING_MOST)
+        self._room = Room(messages=_ROOM_MESSAGES, size=_ROOM_BYTES)
         self._worker: asyncio.Task[None] | None = None
         self._known_senders: set[str] = set()
 
@@ -107,7 +110,7 @@ class MessageLane:
 
         Raises:
             DatabaseUnavailableError: it was not stored, or nobody knows: no acknowledgement may be sent.
-            StorageFullError: it was not stored.
+            KangshuError: of the kinds unavailable, busy, interrupted; it was not stored: as above.
         """
         arrival = Arrival(
             body=body,
@@ -119,13 +122,19 @@ class MessageLane:
             principal=principal,
             peer=peer,
         )
-        async with self._room:
+        await self._room.enter(len(body))
+        waiting: _Waiting | None = None
+        try:
             prepared = read(arrival, self._tools)
             if is_query(prepared) and prepared.refusal is None:
                 return await answer_query(
                     self._database, self._tools, prepared, allowed=self._may_query(arrival)
                 )
-            outcome = await self._store(prepared)
+            waiting = self._line_up(prepared)
+        finally:
+            if waiting is None:
+                self._room.leave(len(body))
+        outcome = await self._outcome(waiting)
         return answer_message(prepared, outcome, clock=self._tools.clock)
 
     async def write_fhir(self, request: FhirRequest, *, principal: Principal) -> FhirAnswer:
@@ -140,10 +149,15 @@ class MessageLane:
             sender=sender,
             principal=principal,
         )
-        async with self._room:
+        await self._room.enter(len(request.body))
+        waiting: _Waiting | None = None
+        try:
             prepared = read(arrival, self._tools, request=request)
-            outcome = await self._store(prepared)
-        return answer_fhir(prepared, outcome)
+            waiting = self._line_up(prepared)
+        finally:
+            if waiting is None:
+                self._room.leave(len(request.body))
+        return answer_fhir(prepared, await self._outcome(waiting))
 
     def read_many(self, arrivals: Sequence[Arrival]) -> list[Prepared]:
         """Read what came together out of a file; it can be done in a thread."""
@@ -158,21 +172,33 @@ class MessageLane:
         """Store what came together in one transaction, beside what the doors bring."""
         return await store_batch(self._database, self._tools, prepared, known_senders=self._known_senders)
 
-    async def _store(self, prepared: Prepared) -> Outcome:
-        waiting = _Waiting(prepared)
+    def _line_up(self, prepared: Prepared) -> _Waiting:
+        """Let a message wait for its transaction; it leaves the room after that, whoever still asks."""
+        waiting = _Waiting(prepared, len(prepared.arrival.body))
+        waiting.done.add_done_callback(lambda _: self._room.leave(waiting.size))
         self._waiting.append(waiting)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
+        return waiting
+
+    async def _outcome(self, waiting: _Waiting) -> Outcome:
         # The caller may go (a connection that breaks); the message is stored all the same.
         return await asyncio.shield(waiting.done)
 
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(_BATCH_MOST, len(self._waiting)))]
-                await self._store_batch(batch)
+                await self._store_batch(self._next_batch())
         finally:
             self._worker = None
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size = batch[0].size
+        while self._waiting and len(batch) < _BATCH_MOST and size + self._waiting[0].size <= _BATCH_BYTES:
+            size += self._waiting[0].size
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _store_batch(self, batch: Sequence[_Waiting]) -> None:
         try:

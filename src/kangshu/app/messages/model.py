@@ -39,6 +39,8 @@ class Refusal:
     code: str
     place: str | None
     text: Text
+    error_code: str | None = None
+    """Of table 0357, for ERR; None where it follows from the place."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,8 +16,9 @@ from kangshu.app.messages.answering import answer_id
 from kangshu.app.messages.model import Prepared, Refusal
 from kangshu.app.messages.tools import Tools
 from kangshu.audit import AuditEntry, record
-from kangshu.identity import Identifier, PersonUnknownError
+from kangshu.identity import Candidate, Identifier, PersonUnknownError
 from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
+from kangshu.kernel.periods import Period
 from kangshu.kernel.texts import Text
 from kangshu.mapping import IdentifierKind, SubjectIdentifier
 from kangshu.standards import hl7v2
@@ -28,6 +29,13 @@ _PARAMETER = re.compile(r"^@?([A-Z0-9]{3})\.(\d+)(?:\.(\d+))?(?:\.(\d+))?$")
 _OID = re.compile(r"^[0-2](\.(0|[1-9][0-9]*))+$")
 _PIX, _PDQ = "Q23", "Q22"
 _RESIDENT_OID = "2.16.156.10011.1.3"
+_OWN_AUTHORITY = "KANGSHU"
+_KINDS = {
+    identity.IdentifierKind.RESIDENT_NUMBER: IdentifierKind.RESIDENT_NUMBER,
+    identity.IdentifierKind.DOCUMENT: IdentifierKind.DOCUMENT,
+    identity.IdentifierKind.LOCAL_NUMBER: IdentifierKind.LOCAL_NUMBER,
+    identity.IdentifierKind.DEMOGRAPHIC: IdentifierKind.LOCAL_NUMBER,
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,6 +75,7 @@ async def answer_query(
         now=tools.clock.now(),
         text=refusal.text if refusal else None,
         place=refusal.place if refusal else None,
+        error_code=refusal.error_code if refusal else None,
         answer_segments=segments + answer.segments,
     )
     return MessageResult(
@@ -121,14 +130,20 @@ async def _pix(connection: Connection, tools: Tools, prepared: Prepared, message
         )
     except PersonUnknownError:
         return _refused("AE", "QPD-3.1", say["query_person"])
-    others = [one for one in found.identifiers if not _is_same(one, asked)]
-    if not others:
-        return _Answer(status="NF", hits=0, persons=[found.person])
-    pid: hl7v2.SegmentLike = (
-        "PID",
-        {3: [_cx_value(one) for one in others], 5: ("", "", "", "", "", "", "S")},
-    )
-    return _Answer(status="OK", hits=1, segments=[pid], persons=[found.person])
+    told = [_cx_value(one, tools) for one in found if one.value]
+    persons = await _holders(connection, tools, asked)
+    if not told:
+        return _Answer(status="NF", hits=0, persons=persons)
+    if not wanted:
+        told = [*(_own_number(person) for person in persons), *told]
+    pid: hl7v2.SegmentLike = ("PID", {3: told, 5: ("", "", "", "", "", "", "S")})
+    return _Answer(status="OK", hits=1, segments=[pid], persons=persons)
+
+
+async def _holders(connection: Connection, tools: Tools, asked: SubjectIdentifier) -> list[int]:
+    """Return who was shown, for the audit."""
+    found = await identity.search_demographics(connection, keys=tools.keys, identifier=asked, limit=1)
+    return [one.person.id for one in found]
 
 
 async def _pdq(connection: Connection, tools: Tools, prepared: Prepared, message: hl7v2.Message) -> _Answer:
@@ -144,47 +159,55 @@ async def _pdq(connection: Connection, tools: Tools, prepared: Prepared, message
             asked[key] = value
     if not asked:
         return _refused("AE", "QPD-3", say["query_parameters"])
-    wanted: list[str] = []
+    wanted: list[str | None] = []
     for number in range(1, len(segment[8]) + 1):
         name, _ = _authority(segment, 8, number)
         one = _cx("?", name, "", tools, prepared)
         if one is None or not await _is_known(connection, tools, one):
             return _refused("AE", f"QPD-8({number})", say["query_domain"])
-        wanted.append(one.issuer or "")
-    if any("*" in value for value in asked.values()):
-        return _refused("AE", "QPD-3", say["query_wildcard"])
-    found = await _search(connection, tools, prepared, asked, limit=_limit(message))
-    segments: list[hl7v2.SegmentLike] = []
-    for number, person in enumerate(found, 1):
-        chosen = [one for one in person.identifiers if not wanted or (one.issuer or _RESIDENT_OID) in wanted]
-        if chosen:
-            segments.append(_pid(number, person, chosen))
-    status = "OK" if segments else "NF"
+        wanted.append(one.issuer)
+    try:
+        found = await _search(connection, tools, prepared, asked, wanted, limit=_limit(message))
+    except (identity.SearchUnsupportedError, identity.SearchTooWideError) as error:
+        return _refused("AE", "QPD-3", error.text)
+    segments: list[hl7v2.SegmentLike] = [
+        _pid(number, one, tools, own=not wanted) for number, one in enumerate(found, 1)
+    ]
     return _Answer(
-        status=status,
+        status="OK" if segments else "NF",
         hits=len(segments),
         segments=segments,
-        persons=[person.summary.id for person in found],
+        persons=[one.person.id for one in found],
     )
 
 
 async def _search(
-    connection: Connection, tools: Tools, prepared: Prepared, asked: dict[str, str], *, limit: int
-) -> Sequence[identity.FoundPerson]:
-    identifier: SubjectIdentifier | None = None
-    if asked.get("id"):
-        identifier = _cx(asked["id"], asked.get("authority", ""), "", tools, prepared)
-    elif asked.get("mother"):
-        identifier = None
+    connection: Connection,
+    tools: Tools,
+    prepared: Prepared,
+    asked: dict[str, str],
+    wanted: Sequence[str | None],
+    *,
+    limit: int,
+) -> Sequence[Candidate]:
+    def number(value: str, authority: str) -> SubjectIdentifier | None:
+        told = asked.get(value)
+        return _cx(told, asked.get(authority, ""), "", tools, prepared) if told else None
+
     return await identity.search_demographics(
         connection,
         keys=tools.keys,
         family=asked.get("family"),
         given=asked.get("given"),
-        birth_date=_day(asked.get("birth")),
+        birth_date=_birth(asked.get("birth")),
         sex={"M": "1", "F": "2"}.get(asked.get("sex", "").upper()),
-        identifier=identifier,
+        identifier=number("id", "authority"),
         phone=asked.get("phone"),
+        address=asked.get("address"),
+        mother_identifier=number("mother", "mother_authority"),
+        mother_family=asked.get("mother_family"),
+        mother_given=asked.get("mother_given"),
+        wanted_issuers=wanted or None,
         limit=limit,
     )
 
@@ -202,6 +225,14 @@ _FIELDS = {
     ("PID", "8", "1"): "sex",
     ("PID", "13", None): "phone",
     ("PID", "13", "1"): "phone",
+    ("PID", "11", "1"): "address",
+    ("PID", "11", "3"): "address",
+    ("PID", "6", "1"): "mother_family",
+    ("PID", "6", None): "mother_family",
+    ("PID", "6", "2"): "mother_given",
+    ("PID", "21", "1"): "mother",
+    ("PID", "21", None): "mother",
+    ("PID", "21", "4"): "mother_authority",
 }
 
 
@@ -213,11 +244,12 @@ def _parameter(name: str) -> str | None:
     return _FIELDS.get((segment, number, component))
 
 
-def _pid(number: int, person: identity.FoundPerson, chosen: Sequence[Identifier]) -> hl7v2.SegmentLike:
-    summary = person.summary
+def _pid(number: int, candidate: Candidate, tools: Tools, *, own: bool) -> hl7v2.SegmentLike:
+    summary = candidate.person
+    numbers = [_cx_value(one, tools) for one in candidate.identifiers if one.value]
     fields: dict[int, hl7v2.FieldValue] = {
         1: str(number),
-        3: [_cx_value(one) for one in chosen],
+        3: [_own_number(summary.id), *numbers] if own else [*numbers],
         5: _name(summary.name or ""),
         8: {"1": "M", "2": "F"}.get(summary.sex or "", "U"),
     }
@@ -225,6 +257,10 @@ def _pid(number: int, person: identity.FoundPerson, chosen: Sequence[Identifier]
         fields[7] = summary.birth_date.strftime("%Y%m%d")
     if summary.phone:
         fields[13] = summary.phone
+    if candidate.mother is not None:
+        if candidate.mother.name:
+            fields[6] = _name(candidate.mother.name)
+        fields[21] = [_told_value(one, tools) for one in candidate.mother.identifiers]
     return ("PID", fields)
 
 
@@ -234,14 +270,28 @@ def _name(name: str) -> hl7v2.FieldValue:
     return (family, given, "", "", "", "", "L") if given else (name, "", "", "", "", "", "L")
 
 
-def _cx_value(identifier: Identifier) -> tuple[str | Sequence[str], ...]:
-    if identifier.kind is identity.IdentifierKind.RESIDENT_NUMBER:
-        return (identifier.value or "", "", "", ("", _RESIDENT_OID, "ISO"), "NI")
+def _cx_value(identifier: Identifier, tools: Tools) -> hl7v2.Repetition:
+    kind = _KINDS[identifier.kind]
+    told = SubjectIdentifier(kind=kind, issuer=identifier.issuer, value=identifier.value or "")
+    return _told_value(told, tools)
+
+
+def _told_value(identifier: SubjectIdentifier, tools: Tools) -> hl7v2.Repetition:
+    """Return a number as CX: with namespace, OID, or both, as far as its authority has them."""
+    if identifier.kind is IdentifierKind.RESIDENT_NUMBER:
+        return (identifier.value, "", "", ("", _RESIDENT_OID, "ISO"), "NI")
     issuer = identifier.issuer or ""
-    if identifier.kind is identity.IdentifierKind.DOCUMENT:
-        return (identifier.value or "", "", "", "", {"03": "PPN"}.get(issuer, issuer))
-    authority: Sequence[str] = ("", issuer, "ISO") if _OID.match(issuer) else (issuer,)
-    return (identifier.value or "", "", "", authority, "PI")
+    if identifier.kind is IdentifierKind.DOCUMENT:
+        return (identifier.value, "", "", "", {"03": "PPN"}.get(issuer, issuer))
+    if oid := tools.authorities.oids.get(issuer):
+        return (identifier.value, "", "", (issuer, oid, "ISO"), "PI")
+    authority = ("", issuer, "ISO") if _OID.match(issuer) else (issuer,)
+    return (identifier.value, "", "", authority, "PI")
+
+
+def _own_number(person: int) -> hl7v2.Repetition:
+    """Return the index's own number of a person: it stays, whatever numbers come and go."""
+    return (str(person), "", "", (_OWN_AUTHORITY,), "PI")
 
 
 def _cx(
@@ -265,11 +315,9 @@ async def _is_known(connection: Connection, tools: Tools, one: SubjectIdentifier
         return True
     if one.issuer.upper() in tools.authorities.by_name:
         return True
-    return await directory.find_institution(connection, code=one.issuer) is not None
-
-
-def _is_same(found: Identifier, asked: SubjectIdentifier) -> bool:
-    return found.value == asked.value and (found.issuer or None) == (asked.issuer or None)
+    if await directory.find_institution(connection, code=one.issuer) is not None:
+        return True
+    return bool(await identity.known_issuers(connection, issuers=[one.issuer]))
 
 
 def _limit(message: hl7v2.Message) -> int:
@@ -278,12 +326,16 @@ def _limit(message: hl7v2.Message) -> int:
     return min(max(asked, 1), _LIMIT_MOST)
 
 
-def _day(text: str | None) -> date | None:
+def _birth(text: str | None) -> date | Period | None:
+    """Read a birth date, whole or in part (1983, 198302)."""
     digits = (text or "")[:8]
-    if len(digits) != 8 or not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdigit()):
         return None
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        if len(digits) == 8:
+            return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        label = digits[:4] + (f"-{digits[4:6]}" if len(digits) == 6 else "")
+        return Period.parse(label)
     except ValueError:
         return None
 

@@ -47,8 +47,10 @@ def read(arrival: Arrival, tools: Tools, *, request: FhirRequest | None = None) 
             prepared.sender = prepared.sender or UNNAMED
             read_fhir(prepared, tools)
     except KangshuError as error:
-        code = "AE" if prepared.hl7 is not None and prepared.type else "AR"
-        prepared.refusal = Refusal(code=code, place=error.place, text=error.text)
+        read = prepared.hl7 is not None and prepared.type
+        code = "AR" if isinstance(error, SenderRefusedError) or not read else "AE"
+        condition = error.error_code if isinstance(error, hl7v2.Hl7Error) else None
+        prepared.refusal = Refusal(code=code, place=error.place, text=error.text, error_code=condition)
         prepared.failure, prepared.mapped = error, None
     return prepared
 
@@ -72,6 +74,10 @@ def _read_hl7(prepared: Prepared, tools: Tools) -> None:
         return
     mapped = tools.hl7v2.apply(message, sender=prepared.sender, make_id=tools.make_id)
     _take(prepared, mapped, tools, leading=message.type in _LEADING)
+    senders = {prepared.sender, message.sending_facility, message.sending_application}
+    for subject in prepared.subjects.values():
+        if not all(tools.authorities.admits(one, senders=senders) for one in subject.identifiers):
+            raise SenderRefusedError(say["authority_not_admitted"], place="PID-3")
 
 
 def _read_cda(prepared: Prepared, tools: Tools) -> None:
@@ -113,4 +119,4 @@ def _check_sender(principal: Principal | None, sender: str, *, place: str) -> No
 
 
 class SenderRefusedError(KangshuError):
-    """The message names another sender than the one who is signed in."""
+    """The message names another sender than the one who is signed in, or tells numbers of another one."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
@@ -19,9 +18,12 @@ from kangshu.app.messages.model import Outcome, Prepared, Refusal
 from kangshu.app.messages.tools import Tools
 from kangshu.audit import AuditEntry, record
 from kangshu.intake.messages import (
+    Known,
     MessageKey,
+    MessageNotFoundError,
     MessageRaceError,
     MessageResult,
+    MessageSettledError,
     MessageState,
     NewMessage,
     find_known,
@@ -29,8 +31,8 @@ from kangshu.intake.messages import (
     note_repeats,
     record_messages,
 )
-from kangshu.kernel.errors import KangshuError
-from kangshu.mapping import Draft, Subject
+from kangshu.kernel.errors import KangshuError, Kind
+from kangshu.mapping import Draft, Subject, mother_told_by
 from kangshu.storage.database import Connection, Database
 from kangshu.storage.errors import DatabaseUnavailableError, StorageFullError
 
@@ -38,6 +40,10 @@ log = structlog.get_logger(__name__)
 
 _TRIES = 8
 _FIRST_PAUSE_SECONDS = 0.005
+_KNOWN_SENDERS_MOST = 10_000  # arbitrary: anybody may call himself anything
+_DUPLICATE_KEY = "205"  # of table 0357
+_PASSING = frozenset({Kind.UNAVAILABLE, Kind.BUSY, Kind.INTERRUPTED})
+"""Failures that are no message's fault: it is not refused for them but sent again."""
 
 
 async def store_batch(
@@ -51,13 +57,17 @@ async def store_batch(
     Raises:
         DatabaseUnavailableError: nothing was stored, or nobody knows; the senders must repeat.
         StorageFullError: nothing was stored.
+        KangshuError: of the kinds unavailable, busy, interrupted: what is not stored must be repeated.
+        MessageSettledError: the kept message that this is a further attempt at is not refused any more.
     """
     try:
         return await _store(database, tools, batch, known_senders)
-    except (DatabaseUnavailableError, StorageFullError):
+    except (DatabaseUnavailableError, StorageFullError, MessageSettledError, MessageNotFoundError):
         raise
     except Exception as error:
         if len(batch) == 1:
+            if isinstance(error, KangshuError) and error.kind in _PASSING:
+                raise
             log.error("message could not be stored", type=batch[0].type, error=type(error).__name__)
             if batch[0].refusal is not None:
                 raise
@@ -75,11 +85,19 @@ async def store_batch(
 async def _store(
     database: Database, tools: Tools, batch: Sequence[Prepared], known_senders: set[str]
 ) -> list[Outcome]:
+    registered: set[str] = set()
+
+    async def work(connection: Connection) -> list[Outcome]:
+        registered.clear()
+        return await _Batch(tools, batch, known_senders, registered).store(connection)
+
     for attempt in range(_TRIES):
         try:
-            return await database.run(
-                lambda connection: _Batch(tools, batch, known_senders).store(connection)
-            )
+            outcomes = await database.run(work)
+            if len(known_senders) > _KNOWN_SENDERS_MOST:
+                known_senders.clear()
+            known_senders |= registered
+            return outcomes
         except (MessageRaceError, records.VersionConflictError):
             if attempt == _TRIES - 1:
                 raise
@@ -100,13 +118,17 @@ class _Item:
     persons: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
     named: dict[int, int | None] = field(default_factory=dict[int, "int | None"])
     stored: Sequence[records.Stored] = ()
+    refusal: Refusal | None = None
+    """Why what is stored does not let it in; that may be another answer at the next attempt."""
 
 
 class _Batch:
-    def __init__(self, tools: Tools, batch: Sequence[Prepared], known_senders: set[str]) -> None:
+    def __init__(
+        self, tools: Tools, batch: Sequence[Prepared], known_senders: set[str], registered: set[str]
+    ) -> None:
         self._tools = tools
         self._items = [_Item(prepared=prepared) for prepared in batch]
-        self._known_senders = known_senders
+        self._known_senders, self._registered = known_senders, registered
         self._now = tools.clock.now()
 
     async def store(self, connection: Connection) -> list[Outcome]:
@@ -127,7 +149,7 @@ class _Batch:
     async def _register_senders(self, connection: Connection) -> None:
         for code in sorted({item.prepared.sender for item in self._items} - self._known_senders - {""}):
             await directory.ensure_provisional(connection, code=code, now=self._now)
-            self._known_senders.add(code)
+            self._registered.add(code)  # known to the next batch when that is committed
 
     async def _find_repeats(self, connection: Connection) -> None:
         keyed = [item for item in self._items if not item.prepared.repeatable]
@@ -141,18 +163,21 @@ class _Batch:
                 item.state = MessageState.REFUSED
             if before is not None and item.prepared.arrival.replays is None:
                 self._meet_known(item, before)
-            elif (earlier := first.get(key)) is not None:
+            if item.message is not None:
+                continue
+            if (earlier := first.get(key)) is not None:
                 item.same_as, item.state = earlier, MessageState.DUPLICATE
             elif item.state is MessageState.ACCEPTED:
                 control = (key.sender, key.application, key.control_id or "")
                 if key.control_id and claimed.setdefault(control, key.digest) != key.digest:
                     item.state = MessageState.CONFLICT
-                first.setdefault(key, places[id(item)])
+                else:
+                    first[key] = places[id(item)]
         for item in self._items:
             if item.prepared.refusal is not None and item.state is MessageState.ACCEPTED:
                 item.state = MessageState.REFUSED
 
-    def _meet_known(self, item: _Item, before: Any) -> None:
+    def _meet_known(self, item: _Item, before: Known) -> None:
         if before.state is MessageState.ACCEPTED and before.same_content:
             item.state, item.message = MessageState.DUPLICATE, before.message
         elif before.state is MessageState.ACCEPTED and item.state is MessageState.ACCEPTED:
@@ -164,7 +189,10 @@ class _Batch:
         for item, one in zip(items, decided, strict=True):
             item.decided = one
             if one.refusal is not None:
-                item.prepared.refusal, item.state = one.refusal, MessageState.REFUSED
+                item.refusal, item.state = one.refusal, MessageState.REFUSED
+        for item in self._items:
+            if item.same_as is not None and (first := self._items[item.same_as]).refusal is not None:
+                item.state, item.refusal, item.decided = first.state, first.refusal, first.decided
 
     async def _link(self, connection: Connection) -> None:
         claims: list[Subject] = []
@@ -192,6 +220,25 @@ class _Batch:
                 item.persons[taker] = person
             else:
                 item.named[taker] = person
+        if mothers := [one for item in self._accepted() for one in self._mothers(item)]:
+            await identity.note_mothers(
+                connection, keys=self._tools.keys, mothers=mothers, now=self._now, random=self._tools.random
+            )
+
+    def _mothers(self, item: _Item) -> Iterator[identity.ToldMother]:
+        prepared = item.prepared
+        for draft in prepared.mapped.drafts if prepared.mapped else ():
+            if draft.type not in ("Patient", "RelatedPerson"):
+                continue
+            told = mother_told_by(draft.resource, sender=prepared.sender, authorities=self._tools.authorities)
+            child = item.persons.get(draft.patient or "")
+            if told is not None and child is not None:
+                yield identity.ToldMother(
+                    child=child,
+                    institution=prepared.sender,
+                    identifiers=told.identifiers,
+                    name=told.name,
+                )
 
     async def _record(self, connection: Connection) -> None:
         new = [
@@ -208,12 +255,11 @@ class _Batch:
             item.message = item.prepared.arrival.replays
             assert item.message is not None, "chosen by it"
             await finish_replay(connection, message=item.message, outcome=entry, now=self._now)
-        repeats = [
-            item.message if item.message is not None else self._items[item.same_as or 0].message
-            for item in self._items
-            if item.state is MessageState.DUPLICATE
-        ]
-        if counted := [message for message in repeats if message is not None]:
+        repeats = [item for item in self._items if item.state is MessageState.DUPLICATE]
+        for item in repeats:
+            if item.message is None and item.same_as is not None:
+                item.message = self._items[item.same_as].message
+        if counted := [item.message for item in repeats if item.message is not None]:
             await note_repeats(connection, messages=counted, now=self._now)
 
     def _entry(self, item: _Item) -> NewMessage:
@@ -241,8 +287,9 @@ class _Batch:
 
     def _refusal(self, item: _Item) -> Refusal | None:
         if item.state is MessageState.CONFLICT:
-            return Refusal(code="AE", place=_control_place(item.prepared), text=say["message_conflict"])
-        return item.prepared.refusal if item.state is MessageState.REFUSED else None
+            place = _control_place(item.prepared)
+            return Refusal(code="AE", place=place, text=say["message_conflict"], error_code=_DUPLICATE_KEY)
+        return (item.refusal or item.prepared.refusal) if item.state is MessageState.REFUSED else None
 
     def _persons(self, item: _Item) -> Iterator[int | None]:
         yield from item.persons.values()
@@ -412,8 +459,6 @@ class _Batch:
 
     def _outcome(self, item: _Item) -> Outcome:
         refusal = self._refusal(item)
-        if item.state is MessageState.DUPLICATE and item.same_as is not None:
-            item.message = self._items[item.same_as].message
         result = MessageResult(
             message=item.message,
             state=item.state,

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kangshu.mapping import MappingError
-from kangshu.mapping.hl7v2.conditions import ConditionError, Test, compile_condition, guard_of
+from kangshu.mapping.hl7v2.conditions import (
+    ConditionError,
+    Guard,
+    Test,
+    compile_condition,
+    guard_of,
+    without_guard,
+)
 from kangshu.mapping.hl7v2.datatypes import MAKERS, TABLE_NEEDED, Options
 from kangshu.mapping.hl7v2.errors import say
 from kangshu.mapping.hl7v2.finishing import RESOURCE_FINISHERS, VALUE_FINISHERS, FinishValue
@@ -44,7 +51,6 @@ RowRun: TypeAlias = Callable[[Moment, tuple[Repetition, ...], dict[str, Any], di
 KeyRead: TypeAlias = Callable[[Moment], str]
 
 _DEPTH_MOST = 8
-_SWITCH_FEWEST = 4  # rows of one field: fewer are as quick one after the other
 _NUMBER = re.compile(r"-(\d{1,3})")
 _THIS = "this "
 _NOTHING: tuple[Repetition, ...] = ()
@@ -238,17 +244,18 @@ class _Compiler:
         )
 
     def _steps(self, declared: SegmentMap) -> tuple[tuple[tuple[int, RowRun], ...], frozenset[int]]:
-        steps: list[tuple[int, list[tuple[Row, RowRun]]]] = []
+        steps: list[tuple[int, list[tuple[Row, RowRun, RowRun]]]] = []
         known: set[int] = set()
         for row in declared.rows:
             number, run = self._row(row, declared.segment)
             if row.units:
                 known.add(_own_field(row.units, declared.segment, row.origin))
             known.add(number)
+            chosen = self._row(_chosen(row), declared.segment)[1] if number else run
             if steps and steps[-1][0] == number:
-                steps[-1][1].append((row, run))
+                steps[-1][1].append((row, run, chosen))
             else:
-                steps.append((number, [(row, run)]))
+                steps.append((number, [(row, run, chosen)]))
         read = _segment_reader(declared.segment)
         return tuple((number, _together(rows, read)) for number, rows in steps), frozenset(known)
 
@@ -369,25 +376,28 @@ class _Compiler:
 # What runs: each function below returns one that is called for every message, and does the least.
 
 
-def _together(rows: list[tuple[Row, RowRun]], read: Callable[[str], Callable[[Moment], str]]) -> RowRun:
+def _chosen(row: Row) -> Row:
+    """Return the row as it is once its guard is known to hold."""
+    guard = guard_of(row.condition) if row.condition else None
+    if guard is None or guard.negated or row.condition is None:
+        return row
+    return replace(row, condition=without_guard(row.condition))
+
+
+def _together(
+    rows: list[tuple[Row, RowRun, RowRun]], read: Callable[[str], Callable[[Moment], str]]
+) -> RowRun:
     """Make one function of the rows of a field; rows that differ in one place's text are chosen by it."""
-    runs = tuple(run for _, run in rows)
+    runs = tuple(run for _, run, _ in rows)
     if len(runs) == 1:
         return runs[0]
-    guards = [guard_of(row.condition) if row.condition else None for row, _ in rows]
+    guards = [guard_of(row.condition) if row.condition else None for row, _, _ in rows]
     place = guards[0].place if guards[0] else ""
-    if len(rows) < _SWITCH_FEWEST or any(guard is None or guard.place != place for guard in guards):
+    if any(guard is None or guard.place != place for guard in guards):
         return _sequence(runs)
     told = frozenset(text for guard in guards if guard for text in guard.texts)
-    chosen = {
-        text: _sequence(
-            tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.lets(text))
-        )
-        for text in told
-    }
-    others = _sequence(
-        tuple(run for (_, run), guard in zip(rows, guards, strict=True) if guard and guard.negated)
-    )
+    chosen = {text: _sequence(_let(rows, guards, text)) for text in told}
+    others = _sequence(_let(rows, guards, None))
     get = read(place)
 
     def switch(
@@ -396,6 +406,18 @@ def _together(rows: list[tuple[Row, RowRun]], read: Callable[[str], Callable[[Mo
         chosen.get(get(moment).upper(), others)(moment, repetitions, resource, fresh)
 
     return switch
+
+
+def _let(
+    rows: list[tuple[Row, RowRun, RowRun]], guards: list[Guard | None], text: str | None
+) -> tuple[RowRun, ...]:
+    """Return the rows that may run where the place has this text; None is a text that no row names."""
+    found: list[RowRun] = []
+    for (_, run, chosen), guard in zip(rows, guards, strict=True):
+        assert guard is not None, "rows are chosen by their guards"
+        if guard.negated if text is None else guard.lets(text):
+            found.append(run if guard.negated else chosen)
+    return tuple(found)
 
 
 def _sequence(runs: tuple[RowRun, ...]) -> RowRun:
@@ -520,8 +542,10 @@ def _take_elsewhere(name: str, number: int, convert: Convert, put: Put, test: Te
     def take(
         moment: Moment, _: tuple[Repetition, ...], resource: dict[str, Any], fresh: dict[str, Any]
     ) -> None:
+        if test is not None and not test(moment):
+            return
         segment = moment.scope.find(name)
-        if segment is None or (test is not None and not test(moment)):
+        if segment is None:
             return
         known = moment.known.get((mark, segment.number))
         if known is not None:

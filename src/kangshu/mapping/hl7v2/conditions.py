@@ -90,6 +90,17 @@ def guard_of(text: str) -> Guard | None:
     return Guard(place, frozenset(texts), negated)
 
 
+_GUARD = re.compile(
+    r'\s*(?:IF\s+)?[A-Z0-9.-]+\s+(?:IS\s+)?(?:EQUALS\s+"[^"]*"|IN\s*\([^()]*\))\s*(?:AND\s+|\Z)',
+    re.IGNORECASE,
+)
+
+
+def without_guard(text: str) -> str | None:
+    """Return what a condition asks besides its guard, which is not negated; None where that is all."""
+    return _GUARD.sub("", text, count=1) or None
+
+
 def _tokens(text: str) -> list[tuple[str | None, str | None, str | None]]:
     found: list[tuple[str | None, str | None, str | None]] = []
     at, end = 0, len(text.rstrip())

@@ -143,9 +143,13 @@ class Moment:
     def enter(self, segment: Segment, scope: Scope) -> None:
         """Go on to a segment."""
         self.segment, self.scope, self.field, self.made = segment, scope, 0, {}
-        values = self.message.syntax.values
-        raw = segment.raw.split(self.message.syntax.field)
-        fields = [values(one) if one else () for one in raw]
+        syntax = self.message.syntax
+        values, marked = syntax.values, syntax.within
+        # Most fields are empty or one piece: those are not worth a call.
+        fields = [
+            () if not one else (((one,),),) if one.isalnum() or not marked(one) else values(one)
+            for one in segment.raw.split(syntax.field)
+        ]
         if segment.name == "MSH":
             fields.insert(1, ())
         fields += self._blank[len(fields) :]
@@ -174,11 +178,12 @@ def text_at(repetition: Repetition, component: int, sub: int = 0) -> str:
 
     The null says that what was told before no longer holds: the new version is without it.
     """
-    try:
-        text = repetition[component][sub]
-    except IndexError:
+    if len(repetition) <= component:  # asked for far more often than told: an exception would be dear
         return ""
-    text = text.strip()
+    part = repetition[component]
+    if len(part) <= sub:
+        return ""
+    text = part[sub].strip()
     return "" if text == NULL else text
 
 

@@ -77,6 +77,7 @@ class Block:
         fresh = [(field, terms) for field, terms in fields if _of_anchor(terms)]
         self._own: _Fields = tuple((field.name, self._readers(field, terms)) for field, terms in own)
         self._fresh: _Fields = tuple((field.name, self._readers(field, terms)) for field, terms in fresh)
+        self.depends_on_anchor = bool(fresh)
         self._constants = tuple(
             (compile_writer(one.path), _constant(one.value)) for one in resource.constants
         )
@@ -99,11 +100,6 @@ class Block:
     def read_fresh(self, resource: Mapping[str, Any], context: Context, part: dict[str, Any]) -> None:
         """Add the fields that depend on the anchor."""
         _read_fields(self._fresh, resource, context, part)
-
-    @property
-    def depends_on_anchor(self) -> bool:
-        """Whether some fields depend on which resource is the anchor."""
-        return bool(self._fresh)
 
     def write(self, values: Mapping[str, Any], made: dict[str, Any], context: Context) -> bool:
         """Write constants and fields into `made`; return whether any field had a value."""

@@ -6,7 +6,15 @@ message.text("PID-3(2).4.1"), message.first("PID")[3]
 """
 
 from kangshu.standards.hl7v2.acknowledging import acknowledge, acknowledgement_code, query_segments
-from kangshu.standards.hl7v2.building import Builder, FieldValue, SegmentLike, build, serialise, to_bytes
+from kangshu.standards.hl7v2.building import (
+    Builder,
+    FieldValue,
+    Repetition,
+    SegmentLike,
+    build,
+    serialise,
+    to_bytes,
+)
 from kangshu.standards.hl7v2.errors import (
     CharsetError,
     DelimiterError,
@@ -44,6 +52,7 @@ __all__ = [
     "NotHl7Error",
     "Path",
     "Piece",
+    "Repetition",
     "Segment",
     "SegmentError",
     "SegmentLike",
