@@ -7,7 +7,11 @@ ApiError
   UnknownDatasetError   not found    name a declared data set
   BodyRefusedError      incorrect    send one file, not empty, as the body
   BodyTooLargeError     incorrect    send less (413)
-  BodyUnsupportedError  unsupported  send the file itself as the body, not a form
+  BodyUnsupportedError  unsupported  send the file itself as the body, not a form (415)
+  BodySlowError         incorrect    send the body without long pauses (408)
+  BodiesBusyError       busy         too much is being received at this moment: send it again later (503)
+  ParameterRefusedError incorrect    correct the parameter or header (400)
+  FormatUnknownError    unsupported  ask for JSON or XML (406)
   RejectsMissingError   not found    nothing of this file was returned
 """
 
@@ -83,3 +87,31 @@ class RejectsMissingError(ApiError):
     """There is no list: no row of this file was returned, or the list was pruned."""
 
     kind: ClassVar[Kind] = Kind.NOT_FOUND
+
+
+class BodySlowError(ApiError):
+    """Send the body without long pauses."""
+
+    kind: ClassVar[Kind] = Kind.INCORRECT
+    status: ClassVar[int | None] = 408
+
+
+class BodiesBusyError(ApiError):
+    """Send it again later: what is being received at this moment is as much as the memory is meant for."""
+
+    kind: ClassVar[Kind] = Kind.BUSY
+    status: ClassVar[int | None] = 503
+
+
+class ParameterRefusedError(ApiError):
+    """Correct the parameter or header that `place` names."""
+
+    kind: ClassVar[Kind] = Kind.INCORRECT
+    status: ClassVar[int | None] = 400
+
+
+class FormatUnknownError(ApiError):
+    """Ask for JSON or XML."""
+
+    kind: ClassVar[Kind] = Kind.UNSUPPORTED
+    status: ClassVar[int | None] = 406

@@ -6,10 +6,10 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from kangshu.api.errors import BodyRefusedError, BodyTooLargeError, say
+from kangshu.api.errors import BodyRefusedError, say
 from kangshu.api.problems import accepted_language, problem
 from kangshu.api.services import Services
-from kangshu.api.tokens import Caller
+from kangshu.api.tokens import Sender
 from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
 from kangshu.kernel.errors import Kind
 from kangshu.security.principals import Permission
@@ -36,7 +36,7 @@ router = APIRouter(tags=["messages"])
     openapi_extra={"requestBody": {"required": True, "content": {"application/hl7-v2": _TEXT}}},
     responses={200: {"description": "The acknowledgement, also of a refusal", "content": {_ER7: _TEXT}}},
 )
-async def take_hl7(request: Request, caller: Caller) -> Response:
+async def take_hl7(request: Request, caller: Sender) -> Response:
     """Take a message in and answer with the acknowledgement."""
     services: Services = request.app.state.services
     caller.require(Permission.SUBMIT_MESSAGES)
@@ -59,7 +59,7 @@ async def take_hl7(request: Request, caller: Caller) -> Response:
         422: {"description": "Refused, with the place"},
     },
 )
-async def take_document(request: Request, caller: Caller) -> Response:
+async def take_document(request: Request, caller: Sender) -> Response:
     """Take a document in and tell where it is."""
     services: Services = request.app.state.services
     caller.require(Permission.SUBMIT_MESSAGES)
@@ -87,14 +87,3 @@ def _receipt(request: Request, result: MessageResult) -> dict[str, object]:
         "resources": list(result.resources),
         "notes": [{"place": note.place, "text": note.text.in_(language)} for note in result.notes],
     }
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_MOST:
-            raise BodyTooLargeError(say["body_too_large"])
-    if not body:
-        raise BodyRefusedError(say["body_empty"])
-    return bytes(body)

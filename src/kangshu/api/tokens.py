@@ -15,6 +15,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
 from fastapi.security import OAuth2
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from kangshu.api.errors import TokenNeededError, TokenRefusedError, say
@@ -119,18 +120,19 @@ def _token_key(token: str) -> bytes:
     return hashlib.blake2b(token.encode(), digest_size=16).digest()
 
 
-async def authenticate_quickly(request: Request) -> Principal:
+async def authenticate_quickly(
+    request: HTTPConnection, *, services: Services, tokens: TokenCache
+) -> Principal:
     """Return who is behind the request's bearer token, asking the database every few seconds only.
 
     Raises:
         TokenNeededError: there is none, or it is unknown or over.
     """
-    cache: TokenCache = request.app.state.tokens
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and (known := cache.find(token.strip())):
+    token = _bearer(request)
+    if known := tokens.find(token):
         return known
-    principal = await authenticate(request)
-    cache.put(token.strip(), principal)
+    principal = await _look_up(services, token)
+    tokens.put(token, principal)
     return principal
 
 
@@ -142,12 +144,32 @@ async def authenticate(
     Raises:
         TokenNeededError: there is none, or it is unknown or over.
     """
-    services: Services = request.app.state.services
+    return await _look_up(request.app.state.services, _bearer(request))
+
+
+async def authenticate_sender(
+    request: Request, _described: Annotated[str | None, Security(_SCHEME)] = None
+) -> Principal:
+    """Return who is behind the request's bearer token, for doors that are asked very often.
+
+    Raises:
+        TokenNeededError: there is none, or it is unknown or over.
+    """
+    state = request.app.state
+    return await authenticate_quickly(request, services=state.services, tokens=state.tokens)
+
+
+def _bearer(request: HTTPConnection) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
         raise TokenNeededError
+    return token
+
+
+async def _look_up(services: Services, token: str) -> Principal:
     async with services.database.connection() as connection:
-        principal = await find_token(connection, token=token.strip(), now=services.clock.now())
+        principal = await find_token(connection, token=token, now=services.clock.now())
     if principal is None:
         raise TokenNeededError
     return principal
@@ -155,6 +177,8 @@ async def authenticate(
 
 Caller = Annotated[Principal, Depends(authenticate)]
 """Who is behind the request, for a route's parameter."""
+Sender = Annotated[Principal, Depends(authenticate_sender)]
+"""The same where messages are sent, one by one."""
 
 
 async def _machine_token(services: Services, credentials: _Credentials, scope: str) -> Token:

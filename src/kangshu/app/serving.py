@@ -95,9 +95,11 @@ async def serve(
         siblings = [await _start_sibling(home, listener) for _ in range(1, workers)]
         try:
             lane = open_lane(platform)
-            server = _Server(_config(build_app(platform, lane, demo_people=demo_people)))
+            registry = CollectorRegistry()
+            pages = build_app(platform, lane, demo_people=demo_people, registry=registry)
+            server = _Server(_config(pages))
             port = platform.settings.mllp_port if mllp_port is None else mllp_port
-            async with background(platform), _mllp(platform, lane, port=port):
+            async with background(platform), _mllp(platform, lane, port=port, registry=registry):
                 spare_collector()
                 if ready:
                     ready.set()
@@ -124,8 +126,10 @@ async def serving(platform: Platform, lane: MessageLane, *, port: int) -> AsyncI
         await task
 
 
-def _mllp(platform: Platform, lane: MessageLane, *, port: int) -> AbstractAsyncContextManager[object]:
-    return mllp_door(platform, lane, port=port) if port else nullcontext()
+def _mllp(
+    platform: Platform, lane: MessageLane, *, port: int, registry: CollectorRegistry
+) -> AbstractAsyncContextManager[object]:
+    return mllp_door(platform, lane, port=port, registry=registry) if port else nullcontext()
 
 
 async def serve_only(*, home: Path, descriptor: int, parent: int) -> None:
@@ -171,9 +175,16 @@ class _Server(uvicorn.Server):
 
 
 def build_app(
-    platform: Platform, lane: MessageLane | None = None, *, demo_people: Sequence[DemoPerson] = ()
+    platform: Platform,
+    lane: MessageLane | None = None,
+    *,
+    demo_people: Sequence[DemoPerson] = (),
+    registry: CollectorRegistry | None = None,
 ) -> Starlette:
-    """Return the web application with every door mounted; `demo_people` stand on the sign-in page."""
+    """Return the web application with every door mounted; `demo_people` stand on the sign-in page.
+
+    `registry` holds what else the page of metrics tells.
+    """
     lane = lane or open_lane(platform)
     uploads = Uploads(platform)
     inbox = platform.home / "inbox"
@@ -181,7 +192,7 @@ def build_app(
     whereabouts = LakeWhereabouts(platform)
     region = platform.settings.region_name
     limit = platform.settings.upload_limit_mib << 20
-    registry = CollectorRegistry()
+    registry = CollectorRegistry() if registry is None else registry
     pages = console.build(
         console.Services(
             database=platform.database,

@@ -1,4 +1,4 @@
-"""Takes what identifies a person out of texts that senders wrote freely: reports, remarks, whole documents."""
+"""Takes what identifies a person out of texts that senders wrote freely: reports, remarks, documents."""
 
 from __future__ import annotations
 

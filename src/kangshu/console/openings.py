@@ -234,8 +234,6 @@ def _secrets(summary: PersonSummary, identifiers: Sequence[Identifier]) -> dict[
         secrets[summary.phone] = formats.mask_phone(summary.phone)
     if summary.name and len(summary.name) > 1:
         secrets[summary.name] = formats.mask_name(summary.name)
-    if summary.birth_date:
-        secrets[summary.birth_date.isoformat()] = formats.mask_birth(summary.birth_date)
     return secrets
 
 

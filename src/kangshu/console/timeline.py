@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -75,6 +75,7 @@ _NOTES: Mapping[Kind, tuple[str, ...]] = {
 }
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 _DOCUMENT = re.compile(r"Binary/([A-Za-z0-9.-]{1,64})")
+_UNDATED = datetime(1, 1, 1)  # noqa: DTZ001 - entries have local time without zone
 _JOINED = "；"  # as records joins what is several
 
 
@@ -191,6 +192,7 @@ class Reader:
     path: str
     """The address of the record, to which pages of its entries belong."""
     mask: Mask
+    zone: tzinfo
     birth_date: date | None = None
 
     def say(self, key: str, **values: object) -> str:
@@ -254,7 +256,7 @@ def _stays(
 
 
 def _latest(entries: Iterable[TimelineEntry]) -> datetime:
-    return max((entry.at for entry in entries if entry.at), default=datetime.min)
+    return max((entry.at for entry in entries if entry.at), default=_UNDATED)
 
 
 def _stay(
@@ -392,7 +394,8 @@ class Writer:
         return ""
 
     def _detail(self, detail: Detail) -> str:
-        return _JOINED.join(_day_and_time(self.reader.word(one)) for one in detail.value.split(_JOINED))
+        words = (self.reader.word(word) for word in detail.value.split(_JOINED))
+        return _JOINED.join(_day_and_time(word, self.reader.zone) for word in words)
 
     def _fields(self, entry: TimelineEntry, sheet: _Sheet | None, mask: Mask) -> Iterator[ShownField]:
         if entry.row is not None:
@@ -490,7 +493,7 @@ class _Sheet:
             title, write = columns[name]
             text, code = write(value)
             if text:
-                yield ShownField(title, text, code, len(text) > _WIDE_FROM)
+                yield ShownField(title, self._reader.mask(text), code, len(text) > _WIDE_FROM)
 
 
 def _plain_fields(row: PersonRow) -> Iterator[ShownField]:
@@ -559,9 +562,15 @@ def _digits(number: Decimal) -> str:
     return f"{number.normalize():f}" if abs(number.adjusted()) < 30 else str(number)
 
 
-def _day_and_time(text: str) -> str:
-    """Return FHIR's moment as people write one; the zone is left out, for it is the place's own."""
-    return text[:16].replace("T", " ") if _MOMENT.fullmatch(text) else text
+def _day_and_time(text: str, zone: tzinfo) -> str:
+    """Return FHIR's moment as people here write one; other texts stay as they are."""
+    if not _MOMENT.fullmatch(text):
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (moment.astimezone(zone) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
 
 
 def _age_on(day: date | None, reader: Reader) -> str:

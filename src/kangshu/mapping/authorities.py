@@ -40,7 +40,7 @@ class Authorities:
     oids: Mapping[str, str] = field(default_factory=dict[str, str])
     """The OIDs of issuers, where they have one beside their name."""
     assigned_by: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """The only senders (applications or facilities) that may tell an issuer's numbers, where that is bound."""
+    """The only senders (applications, facilities) that may tell an issuer's numbers, where that is bound."""
     strict: bool = False
     """Whether numbers of authorities that are not listed are refused."""
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from kangshu.consent import AccessGrant
-from kangshu.records.content import parse, unpack
+from kangshu.records.content import parse, parse_whole, unpack
 from kangshu.records.errors import (
     DocumentUnknownError,
     ResourceUnknownError,
@@ -88,6 +88,25 @@ async def read_many(
     rows = await list_resources(connection, requests=requests)
     found = {(row["type"], row["id"]): _sealed(row) for row in rows}
     return [found.get(request) for request in requests]
+
+
+async def read_context(
+    connection: Connection, *, requests: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return resources that a newly sent one refers to, for the platform's own use while it stores that one.
+
+    No grant is asked for, as nobody gets to see them: a door that answers somebody uses `read_many`.
+    """
+    rows = await list_resources(connection, requests=requests)
+    return {
+        (row["type"], row["id"]): {
+            **parse_whole(unpack(row["content"])),
+            "resourceType": row["type"],
+            "id": row["id"],
+        }
+        for row in rows
+        if not row["deleted"]
+    }
 
 
 async def read_version(

@@ -9,7 +9,13 @@ from typing import Any
 from kangshu import records
 from kangshu.standards import fhir
 
-_INTERACTIONS = ("read", "vread", "history-instance", "create", "update", "delete", "search-type")
+DOCUMENTS = "Binary"
+"""The type under which documents are read as they were sent."""
+NOT_KEPT = frozenset({"Parameters", "OperationOutcome"})
+"""Types that are parts of requests and answers, and are not stored."""
+
+_INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
+_OPERATIONS = {"everything": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
 
 
 def capability_statement(*, version: str, now: datetime) -> bytes:
@@ -17,7 +23,7 @@ def capability_statement(*, version: str, now: datetime) -> bytes:
     return _statement(version, now.astimezone(UTC).strftime("%Y-%m-%d"))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _statement(version: str, day: str) -> bytes:
     return fhir.dumps(
         {
@@ -36,7 +42,7 @@ def _statement(version: str, day: str) -> bytes:
                         "description": "Bearer tokens of /oauth/token; the purpose of a read is stated "
                         "in the header X-Purpose, and every read is on record."
                     },
-                    "resource": [_resource(kind) for kind in sorted(fhir.RESOURCE_TYPES)],
+                    "resource": [_resource(kind) for kind in sorted(fhir.RESOURCE_TYPES - NOT_KEPT)],
                     "interaction": [{"code": "transaction"}, {"code": "batch"}],
                 }
             ],
@@ -45,10 +51,8 @@ def _statement(version: str, day: str) -> bytes:
 
 
 def _resource(kind: str) -> dict[str, Any]:
-    parameters = [
-        {"name": name, "type": definition}
-        for name, definition in sorted(records.supported_parameters(type=kind).items())
-    ]
+    if kind == DOCUMENTS:
+        return {"type": kind, "interaction": [{"code": "read"}]}
     content: dict[str, Any] = {
         "type": kind,
         "interaction": [{"code": code} for code in _INTERACTIONS],
@@ -56,13 +60,15 @@ def _resource(kind: str) -> dict[str, Any]:
         "readHistory": True,
         "updateCreate": True,
         "conditionalCreate": True,
-        "searchParam": parameters,
+        "conditionalRead": "full-support",
+        "conditionalDelete": "not-supported",
+        "searchParam": [
+            {"name": name, "type": definition}
+            for name, definition in sorted(records.supported_parameters(type=kind).items())
+        ],
     }
     if kind == "Patient":
         content["operation"] = [
-            {
-                "name": "everything",
-                "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-            }
+            {"name": name, "definition": definition} for name, definition in _OPERATIONS.items()
         ]
     return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +11,13 @@ import typer
 from kangshu import identity
 from kangshu.app.errors import UsageError, say
 from kangshu.app.platform import open_platform
-from kangshu.app.presenting import present, print_table
+from kangshu.app.presenting import present, print_facts, print_table
 from kangshu.app.program import Json, app, home_of, run
+from kangshu.audit import AuditEntry, record
+from kangshu.storage.database import Connection
+
+# Whoever sits at the machine: the command line knows no accounts.
+_ACTOR = "command-line"
 
 persons_app = typer.Typer(help="居民主索引 / the person index", no_args_is_help=True)
 app.add_typer(persons_app, name="persons")
@@ -63,15 +68,135 @@ def _day(text: str) -> date:
 
 @persons_app.command("show")
 def show_command(context: typer.Context, person: int, as_json: Json = False) -> None:
-    """显示一位居民 / show one person, masked."""
-    present(run(_show(home_of(context), person), as_json=as_json), as_json=as_json)
+    """显示一位居民 / show one person, masked, with numbers and merges."""
+    found = run(_show(home_of(context), person), as_json=as_json)
+    columns = {
+        "identifiers": ("kind", "issuer", "number", "disputed", "person"),
+        "merges": ("merge", "survivor", "absorbed", "at", "by", "undone_at"),
+    }
+
+    def show() -> None:
+        print_facts({name: value for name, value in found.items() if name not in columns})
+        for name, titles in columns.items():
+            if found[name]:
+                print_table(
+                    titles, [tuple(one[title] for title in titles) for one in found[name]], title=name
+                )
+
+    present(found, as_json=as_json, show=show)
 
 
 async def _show(home: Path, person: int) -> dict[str, Any]:
+    _check_number(person)
+    async with open_platform(home) as platform, platform.database.connection() as connection:
+        found = await identity.get_person(connection, keys=platform.keys, person=person)
+        identifiers = await identity.list_identifiers(connection, keys=platform.keys, person=person)
+        merges = await identity.list_merges(connection, person=person)
+        return {
+            **_masked(found),
+            "absorbed": list(found.absorbed),
+            "identifiers": [
+                {
+                    "kind": one.kind.name.lower(),
+                    "issuer": one.issuer,
+                    "number": _masked_number(one.value),
+                    "disputed": one.disputed,
+                    "person": one.person,
+                }
+                for one in identifiers
+            ],
+            "merges": [_merge_facts(one) for one in merges],
+        }
+
+
+@persons_app.command("merge")
+def merge_command(
+    context: typer.Context,
+    survivor: Annotated[int, typer.Argument(help="保留的人员编号 / the person that stands for both")],
+    absorbed: Annotated[int, typer.Argument(help="并入的人员编号 / the person that is merged into it")],
+    reason: Annotated[str, typer.Option(help="理由 / why")] = "",
+    as_json: Json = False,
+) -> None:
+    """合并两位居民为一人，可撤销 / make two persons one; nothing moves, and `split` takes it back."""
+    present(run(_merge(home_of(context), survivor, absorbed, reason), as_json=as_json), as_json=as_json)
+
+
+async def _merge(home: Path, survivor: int, absorbed: int, reason: str) -> dict[str, Any]:
+    _check_number(survivor)
+    _check_number(absorbed)
+    async with open_platform(home) as platform:
+        now = platform.clock.now()
+
+        async def work(connection: Connection) -> dict[str, Any]:
+            merge = await identity.merge_persons(
+                connection, survivor=survivor, absorbed=absorbed, actor=_ACTOR, reason=reason, now=now
+            )
+            if merge is not None:
+                await _trace(connection, "person.merge", merge, now)
+            meaning = await identity.persons_meaning(connection, persons=[survivor])
+            facts = _merge_facts(merge) if merge else {"merge": None, "survivor": meaning[survivor][0]}
+            return {**facts, "persons": list(meaning[survivor])}
+
+        return await platform.database.run(work)
+
+
+@persons_app.command("split")
+def split_command(
+    context: typer.Context,
+    absorbed: Annotated[int, typer.Argument(help="被并入的人员编号 / the person that was merged")],
+    as_json: Json = False,
+) -> None:
+    """撤销合并 / undo the merge by which a person stands behind another."""
+    present(run(_split(home_of(context), absorbed), as_json=as_json), as_json=as_json)
+
+
+async def _split(home: Path, absorbed: int) -> dict[str, Any]:
+    _check_number(absorbed)
+    async with open_platform(home) as platform:
+        now = platform.clock.now()
+
+        async def work(connection: Connection) -> dict[str, Any]:
+            merge = await identity.get_merge_of(connection, absorbed=absorbed)
+            undone = await identity.undo_merge(connection, merge=merge.id, actor=_ACTOR, now=now)
+            await _trace(connection, "person.split", undone, now)
+            return _merge_facts(undone)
+
+        return await platform.database.run(work)
+
+
+async def _trace(connection: Connection, action: str, merge: identity.PersonMerge, now: datetime) -> None:
+    """Put on the audit chain of both persons what was done with them."""
+    entries = [
+        AuditEntry(
+            at=now,
+            actor=_ACTOR,
+            actor_name=_ACTOR,
+            action=action,
+            person=person,
+            resource=f"merge/{merge.id}",
+            detail={"survivor": merge.survivor, "absorbed": merge.absorbed},
+        )
+        for person in (merge.survivor, merge.absorbed)
+    ]
+    await record(connection, entries=entries)
+
+
+def _check_number(person: int) -> None:
     if not 0 < person < 1 << 63:  # beyond what the database can hold
         raise UsageError(say("no_such_person", id=person))
-    async with open_platform(home) as platform, platform.database.connection() as connection:
-        return _masked(await identity.get_person(connection, keys=platform.keys, person=person))
+
+
+def _merge_facts(merge: identity.PersonMerge) -> dict[str, Any]:
+    return {
+        "merge": merge.id,
+        "survivor": merge.survivor,
+        "absorbed": merge.absorbed,
+        "at": merge.at.isoformat(timespec="seconds"),
+        "by": merge.actor,
+        "reason": merge.reason,
+        "undone_at": merge.undone_at.isoformat(timespec="seconds") if merge.undone_at else None,
+        "undone_by": merge.undone_by,
+    }
 
 
 @persons_app.command("review")
@@ -113,4 +238,8 @@ def _masked(person: Any) -> dict[str, Any]:
 
 
 def _masked_number(number: str | None) -> str | None:
-    return number[:3] + "*" * (len(number) - 7) + number[-4:] if number else None
+    if number is None:
+        return None
+    shown = 4 if len(number) > 10 else 2 if len(number) > 4 else 0
+    head = number[:3] if len(number) > 10 else ""
+    return head + "*" * (len(number) - len(head) - shown) + number[len(number) - shown :]

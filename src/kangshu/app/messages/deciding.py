@@ -218,9 +218,7 @@ async def _headers(
     return {request: one for request, one in zip(requests, headers, strict=True) if one is not None}
 
 
-async def _leave_newer(
-    connection: Connection, batch: Sequence[Prepared], decided: Sequence[Decided]
-) -> None:
+async def _leave_newer(connection: Connection, batch: Sequence[Prepared], decided: Sequence[Decided]) -> None:
     """Let a replay, which comes late, write nothing over what later messages said."""
     for prepared, one in zip(batch, decided, strict=True):
         replays = prepared.arrival.replays

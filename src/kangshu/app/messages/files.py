@@ -22,7 +22,8 @@ from kangshu.standards import fhir, hl7v2
 _SNIFFED_BYTES = 4096
 _FILE_MOST_BYTES = 512 << 20  # read whole; larger ones are better sent in parts
 _SHARED_FROM_BYTES = 4 << 20  # less is done before a further process has started
-_MESSAGES_MOST = 1_000_000  # arbitrary; a line each says what became of those that are refused
+_MESSAGES_MOST = 1_000_000  # arbitrary, of one file
+_REFUSED_MOST = 10_000  # arbitrary: a file with more of them is another thing than it looks like
 _TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".zip", ".gz")
 
 
@@ -126,6 +127,7 @@ async def _put(team: Team, file: MessageFile, figures: MessageFigures) -> None:
         figures.refuse(file.shown, None, say["message_unrecognised"])
         return
     pieces = _pieces(data, kind)
+    handed, refused_before = 0, figures.rejected
     while True:
         try:
             place, body = next(pieces)
@@ -135,6 +137,11 @@ async def _put(team: Team, file: MessageFile, figures: MessageFigures) -> None:
             figures.messages += 1
             figures.refuse(file.shown, error.place, error.text)
             return
+        if too_many := _too_many(handed, figures.rejected - refused_before):
+            figures.messages += 1
+            figures.refuse(file.shown, place or None, too_many)
+            return
+        handed += 1
         arrival = Arrival(
             body=body,
             format=kind,
@@ -145,6 +152,15 @@ async def _put(team: Team, file: MessageFile, figures: MessageFigures) -> None:
             peer=Path(file.shown).name[-120:],
         )
         await team.put(_Mark(file.shown, place), arrival)
+
+
+def _too_many(messages: int, refused: int) -> Text | None:
+    """Return why the rest of a file is not read, if so: bytes that look like messages are made easily."""
+    if messages >= _MESSAGES_MOST:
+        return say("message_file_many", most=_MESSAGES_MOST)
+    if refused > _REFUSED_MOST:
+        return say("message_file_refused", most=_REFUSED_MOST)
+    return None
 
 
 def _count(figures: MessageFigures, mark: _Mark, result: MessageResult) -> None:

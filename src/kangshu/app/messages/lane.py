@@ -122,20 +122,14 @@ class MessageLane:
             principal=principal,
             peer=peer,
         )
-        await self._room.enter(len(body))
-        waiting: _Waiting | None = None
-        try:
-            prepared = read(arrival, self._tools)
-            if is_query(prepared) and prepared.refusal is None:
-                return await answer_query(
-                    self._database, self._tools, prepared, allowed=self._may_query(arrival)
-                )
-            waiting = self._line_up(prepared)
-        finally:
-            if waiting is None:
+        prepared = await self._admit(arrival)
+        if is_query(prepared) and prepared.refusal is None:
+            try:
+                allowed = self._may_query(arrival)
+                return await answer_query(self._database, self._tools, prepared, allowed=allowed)
+            finally:
                 self._room.leave(len(body))
-        outcome = await self._outcome(waiting)
-        return answer_message(prepared, outcome, clock=self._tools.clock)
+        return answer_message(prepared, await self._store(prepared), clock=self._tools.clock)
 
     async def write_fhir(self, request: FhirRequest, *, principal: Principal) -> FhirAnswer:
         """Carry out what a FHIR client asks to be written; see `take` for what it raises."""
@@ -149,15 +143,8 @@ class MessageLane:
             sender=sender,
             principal=principal,
         )
-        await self._room.enter(len(request.body))
-        waiting: _Waiting | None = None
-        try:
-            prepared = read(arrival, self._tools, request=request)
-            waiting = self._line_up(prepared)
-        finally:
-            if waiting is None:
-                self._room.leave(len(request.body))
-        return answer_fhir(prepared, await self._outcome(waiting))
+        prepared = await self._admit(arrival, request)
+        return answer_fhir(prepared, await self._store(prepared))
 
     def read_many(self, arrivals: Sequence[Arrival]) -> list[Prepared]:
         """Read what came together out of a file; it can be done in a thread."""
@@ -172,16 +159,22 @@ class MessageLane:
         """Store what came together in one transaction, beside what the doors bring."""
         return await store_batch(self._database, self._tools, prepared, known_senders=self._known_senders)
 
-    def _line_up(self, prepared: Prepared) -> _Waiting:
+    async def _admit(self, arrival: Arrival, request: FhirRequest | None = None) -> Prepared:
+        """Wait for room and read the message; who calls sees to it that it leaves the room again."""
+        await self._room.enter(len(arrival.body))
+        try:
+            return read(arrival, self._tools, request=request)
+        except BaseException:
+            self._room.leave(len(arrival.body))
+            raise
+
+    async def _store(self, prepared: Prepared) -> Outcome:
         """Let a message wait for its transaction; it leaves the room after that, whoever still asks."""
         waiting = _Waiting(prepared, len(prepared.arrival.body))
         waiting.done.add_done_callback(lambda _: self._room.leave(waiting.size))
         self._waiting.append(waiting)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return waiting
-
-    async def _outcome(self, waiting: _Waiting) -> Outcome:
         # The caller may go (a connection that breaks); the message is stored all the same.
         return await asyncio.shield(waiting.done)
 

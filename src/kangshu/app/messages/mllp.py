@@ -1,4 +1,4 @@
-"""The door for HL7 v2 over MLLP: the lane behind a socket, with TLS where the settings say so, and figures."""
+"""The door for HL7 v2 over MLLP: the lane behind a socket, TLS where the settings say so, and metrics."""
 
 from __future__ import annotations
 

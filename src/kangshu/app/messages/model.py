@@ -11,6 +11,7 @@ from kangshu.intake.messages import MessageFormat, MessageResult
 from kangshu.kernel.errors import KangshuError
 from kangshu.kernel.texts import Text
 from kangshu.mapping import Mapped, Note, Subject
+from kangshu.mapping.rows import DatasetRow
 from kangshu.records import FhirAnswer, FhirRequest
 from kangshu.security.principals import Principal
 from kangshu.standards import hl7v2
@@ -81,6 +82,10 @@ class Prepared:
         default_factory=dict[str, "tuple[str, tuple[tuple[str | None, str], ...]]"]
     )
     """References that say what to look for (`Practitioner?identifier=...`), read."""
+    rows: Sequence[DatasetRow] = field(default=(), repr=False)
+    """What the drafts say as rows of data sets, where they came together."""
+    row_notes: list[Note] = field(default_factory=list[Note])
+    """Why some of them are no rows."""
     documents: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
     hl7: hl7v2.Message | None = field(default=None, repr=False)
     request: FhirRequest | None = None

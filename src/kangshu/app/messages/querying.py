@@ -240,7 +240,9 @@ def _parameter(name: str) -> str | None:
     match = _PARAMETER.match(name)
     if match is None:
         return None
-    segment, number, component, _ = match.groups()
+    segment, number, component, part = match.groups()
+    if part not in (None, "1", "2"):  # namespace and OID of an authority, or the surname of a name
+        return None
     return _FIELDS.get((segment, number, component))
 
 

@@ -46,6 +46,12 @@ def read(arrival: Arrival, tools: Tools, *, request: FhirRequest | None = None) 
         else:
             prepared.sender = prepared.sender or UNNAMED
             read_fhir(prepared, tools)
+        if prepared.request is None and prepared.mapped is not None and prepared.mapped.drafts:
+            prepared.rows = tools.rows.to_rows(
+                [draft.resource for draft in prepared.mapped.drafts],
+                institution=prepared.sender,
+                notes=prepared.row_notes,
+            )
     except KangshuError as error:
         read = prepared.hl7 is not None and prepared.type
         code = "AR" if isinstance(error, SenderRefusedError) or not read else "AE"
@@ -74,9 +80,20 @@ def _read_hl7(prepared: Prepared, tools: Tools) -> None:
         return
     mapped = tools.hl7v2.apply(message, sender=prepared.sender, make_id=tools.make_id)
     _take(prepared, mapped, tools, leading=message.type in _LEADING)
+    if tools.authorities.strict and (pid := message.first("PID")) is not None:
+        _require_authorities(pid, tools)
     senders = {prepared.sender, message.sending_facility, message.sending_application}
     for subject in prepared.subjects.values():
         if not all(tools.authorities.admits(one, senders=senders) for one in subject.identifiers):
+            raise SenderRefusedError(say["authority_not_admitted"], place="PID-3")
+
+
+def _require_authorities(pid: hl7v2.Segment, tools: Tools) -> None:
+    """Where the table of authorities is strict, a number without one is nobody's."""
+    for number in range(1, len(pid[3]) + 1):
+        named = pid.text(3, 4, 1, number) or pid.text(3, 4, 2, number)
+        typed = pid.text(3, 5, 1, number).upper() in tools.authorities.by_type
+        if pid.text(3, 1, 1, number) and not named and not typed:
             raise SenderRefusedError(say["authority_not_admitted"], place="PID-3")
 
 

@@ -38,9 +38,7 @@ class Replays:
                 state = await self._try(stored, principal)
                 accepted += state in (MessageState.ACCEPTED, MessageState.DUPLICATE)
                 refused += state in (MessageState.REFUSED, MessageState.CONFLICT)
-        return ReplayOutcome(
-            accepted=accepted, refused=refused, left=len(set(messages)) - accepted - refused
-        )
+        return ReplayOutcome(accepted=accepted, refused=refused, left=len(set(messages)) - accepted - refused)
 
     async def _open(self, messages: set[int], principal: Principal) -> Sequence[StoredBody]:
         """Return the first of the messages that can be tried again: as many as fit into memory."""

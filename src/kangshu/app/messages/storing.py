@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -33,6 +34,7 @@ from kangshu.intake.messages import (
 )
 from kangshu.kernel.errors import KangshuError, Kind
 from kangshu.mapping import Draft, Subject, mother_told_by
+from kangshu.mapping.rows import DatasetRow
 from kangshu.storage.database import Connection, Database
 from kangshu.storage.errors import DatabaseUnavailableError, StorageFullError
 
@@ -379,37 +381,67 @@ class _Batch:
             )
 
     async def _stage_rows(self, connection: Connection) -> None:
-        staged: list[lake.StagedRow] = []
-        for item in self._accepted():
-            prepared = item.prepared
-            assert prepared.mapped is not None, "accepted"
-            assert item.message is not None, "recorded"
-            drafts = prepared.mapped.drafts
-            if not drafts:
-                continue
-            people = {
-                f"{draft.type}/{draft.id}": self._person_of(item, number, draft)
-                for number, draft in enumerate(drafts)
-            }
-            left = item.decided.left_out if item.decided else frozenset[int]()
-            silent = prepared.contexts | {f"{drafts[one].type}/{drafts[one].id}" for one in left}
-            rows = self._tools.rows.to_rows([draft.resource for draft in drafts], institution=prepared.sender)
-            for row in rows:
-                key = f"{row.resource_type}/{row.resource_id}"
-                if key not in silent:
-                    staged.append(
-                        lake.StagedRow(
-                            dataset=row.dataset,
-                            institution=prepared.sender,
-                            person=people.get(key),
-                            at=row.at,
-                            values=row.values,
-                            key=key,
-                            message=item.message,
-                        )
-                    )
+        alone = [item for item in self._accepted() if item.prepared.request is not None]
+        context = await self._context(connection, alone)
+        staged = [row for item in self._accepted() for row in self._rows_of(item, context)]
         if staged:
             await lake.stage_rows(connection, rows=staged)
+
+    async def _context(
+        self, connection: Connection, items: Sequence[_Item]
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the Patients and visits to which resources that came alone refer: rows tell of both."""
+        wanted: dict[tuple[str, str], None] = {}
+        for item in items:
+            for draft in item.prepared.mapped.drafts if item.prepared.mapped else ():
+                if draft.patient and draft.patient not in item.prepared.subjects:
+                    wanted[("Patient", draft.patient)] = None
+                visit = draft.resource.get("encounter")
+                literal = str(visit.get("reference", "")) if isinstance(visit, dict) else ""
+                if literal.startswith("Encounter/"):
+                    wanted[("Encounter", literal.removeprefix("Encounter/"))] = None
+        return await records.read_context(connection, requests=list(wanted)) if wanted else {}
+
+    def _rows_of(
+        self, item: _Item, context: dict[tuple[str, str], dict[str, Any]]
+    ) -> Iterator[lake.StagedRow]:
+        prepared, decided = item.prepared, item.decided
+        assert prepared.mapped is not None, "accepted"
+        assert item.message is not None, "recorded"
+        drafts = prepared.mapped.drafts
+        rows: Sequence[DatasetRow] = prepared.rows
+        if prepared.request is not None and drafts:
+            known = [one for key, one in context.items() if key[1] not in prepared.subjects]
+            rows = self._tools.rows.to_rows(
+                [draft.resource for draft in drafts],
+                institution=prepared.sender,
+                context=known,
+                notes=prepared.row_notes,
+            )
+        people = {
+            f"{draft.type}/{draft.id}": self._person_of(item, number, draft)
+            for number, draft in enumerate(drafts)
+        }
+        left = decided.left_out if decided else set[int]()
+        silent = prepared.contexts | {f"{drafts[one].type}/{drafts[one].id}" for one in left}
+        for row in rows:
+            if row.key not in silent:
+                yield self._staged(item, row, people.get(row.key))
+        for kind, identity_, _, person, _ in decided.deletions if decided else ():
+            for row in self._tools.rows.to_withdrawals(resource_type=kind, resource_id=identity_):
+                yield self._staged(item, row, person)
+
+    def _staged(self, item: _Item, row: DatasetRow, person: int | None) -> lake.StagedRow:
+        assert item.message is not None, "recorded"
+        return lake.StagedRow(
+            dataset=row.dataset,
+            institution=item.prepared.sender,
+            person=person,
+            at=row.at,
+            values=row.values,
+            key=row.key,
+            message=item.message,
+        )
 
     async def _merge(self, connection: Connection) -> None:
         for item in self._accepted():
@@ -464,7 +496,7 @@ class _Batch:
             state=item.state,
             place=refusal.place if refusal else None,
             reason=refusal.text if refusal else None,
-            notes=tuple(item.prepared.notes),
+            notes=(*item.prepared.notes, *item.prepared.row_notes),
             answer=b"",
             resources=tuple(f"{one.type}/{one.id}" for one in item.stored),
         )

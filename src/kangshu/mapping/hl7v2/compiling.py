@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kangshu.mapping import MappingError
+from kangshu.mapping.hl7v2.attributes import wrong_attribute
 from kangshu.mapping.hl7v2.conditions import (
     ConditionError,
     Guard,
@@ -247,11 +248,11 @@ class _Compiler:
         steps: list[tuple[int, list[tuple[Row, RowRun, RowRun]]]] = []
         known: set[int] = set()
         for row in declared.rows:
-            number, run = self._row(row, declared.segment)
+            number, run = self._row(row, declared.segment, declared.resource)
             if row.units:
                 known.add(_own_field(row.units, declared.segment, row.origin))
             known.add(number)
-            chosen = self._row(_chosen(row), declared.segment)[1] if number else run
+            chosen = self._row(_chosen(row), declared.segment, declared.resource)[1] if number else run
             if steps and steps[-1][0] == number:
                 steps[-1][1].append((row, run, chosen))
             else:
@@ -259,11 +260,13 @@ class _Compiler:
         read = _segment_reader(declared.segment)
         return tuple((number, _together(rows, read)) for number, rows in steps), frozenset(known)
 
-    def _row(self, row: Row, own: str) -> tuple[int, RowRun]:
+    def _row(self, row: Row, own: str, resource: str) -> tuple[int, RowRun]:
         place = _place(row.field, row.origin) if row.field else None
         if place is not None and place.field is None:
             raise wrong(row.origin, say("unknown_place", place=row.field))
         put, many = _path(row.fhir, row.origin)
+        if reason := wrong_attribute(resource, row.fhir):
+            raise wrong(row.origin, reason)
         test = self._condition(row.condition, _segment_reader(own), row.origin)
         if row.reference is not None and place is None and is_simple(row.fhir):
             return 0, _refer_plainly(row.reference, row.fhir, test, row.origin)

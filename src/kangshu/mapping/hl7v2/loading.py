@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from kangshu.declarations import BASE_PACK, DeclarationError
-from kangshu.declarations.tables import Source, Table, read_source
+from kangshu.declarations import BASE_PACK, DeclarationError, Source, Table, read_source
 from kangshu.kernel.texts import Text
 from kangshu.mapping.hl7v2.errors import say
 from kangshu.mapping.hl7v2.model import (

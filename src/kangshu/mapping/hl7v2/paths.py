@@ -35,7 +35,9 @@ class PathError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
+    """One element on the way: `index` is what stands in brackets, `url` an extension's."""
+
     name: str
     index: str | None
     url: str | None
@@ -47,7 +49,7 @@ def compile_path(text: str) -> tuple[Put, bool]:
     Raises:
         PathError: `text` is no attribute.
     """
-    steps = [_step(part, text) for part in _SPLIT.split(text.strip())]
+    steps = steps_of(text)
     many = any(step.index == "" for step in steps)
     entries = [
         _enter(step, ".".join(_shown(one) for one in steps[: place + 1]))
@@ -56,23 +58,32 @@ def compile_path(text: str) -> tuple[Put, bool]:
     return _put(entries, _last(steps[-1], text)), many
 
 
+def steps_of(text: str) -> list[Step]:
+    """Return the elements that the attribute names.
+
+    Raises:
+        PathError: `text` is no attribute.
+    """
+    return [_step(part, text) for part in _SPLIT.split(text.strip())]
+
+
 def is_simple(text: str) -> bool:
     """Return whether the attribute is an element of the resource itself that does not repeat."""
     return text.isalnum()
 
 
-def _step(part: str, text: str) -> _Step:
+def _step(part: str, text: str) -> Step:
     found = _STEP.match(part)
     if found is None or (found[3] and (found[1] not in ("extension", "modifierExtension") or found[2])):
         raise PathError(say("wrong_attribute", text=text))
-    return _Step(found[1], found[2], found[3])
+    return Step(found[1], found[2], found[3])
 
 
-def _shown(step: _Step) -> str:
+def _shown(step: Step) -> str:
     return f"{step.name}({step.url})" if step.url else f"{step.name}[{step.index}]"
 
 
-def _enter(step: _Step, mark: str) -> _Enter:
+def _enter(step: Step, mark: str) -> _Enter:
     name = step.name
     if step.url:
         return _enter_extension(name, step.url, mark)
@@ -120,7 +131,7 @@ def _enter_nth(name: str, number: int) -> _Enter:
     return enter
 
 
-def _last(step: _Step, text: str) -> Callable[[dict[str, Any], Any], None]:
+def _last(step: Step, text: str) -> Callable[[dict[str, Any], Any], None]:
     name = step.name
     if step.url:
         raise PathError(say("wrong_attribute", text=text))
