@@ -330,7 +330,8 @@ def test_a_birth_date_is_corrected_unless_the_persons_own_number_tells_it(messag
 
 
 @pytest.mark.database
-def test_name_today_and_birth_date_tomorrow_may_be_corrected(messages_run):
+@pytest.mark.parametrize("together", [True, False])
+def test_name_today_and_birth_date_tomorrow_may_be_corrected(messages_run, together):
     bare = replace(MOTHER, resident=None)
     steps = [
         bare,
@@ -340,8 +341,11 @@ def test_name_today_and_birth_date_tomorrow_may_be_corrected(messages_run):
     ]
 
     async def story(messages):
-        persons = [(await messages.tell(step))[0] for step in steps]
-        assert len(set(persons)) == 1
+        persons = (
+            await messages.tell(*steps) if together else [(await messages.tell(step))[0] for step in steps]
+        )
+        (last,) = await messages.tell(Claim(institution="A", local="100", birth=MOTHER.birth))
+        assert {*persons, last} == {persons[0]}
         assert await messages.reviews() == []
 
     messages_run(story)

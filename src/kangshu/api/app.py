@@ -5,15 +5,19 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
 
 from kangshu.api import files, messages, probes, tokens
-from kangshu.api.fhir import build_fhir
+from kangshu.api.bodies import Bodies
+from kangshu.api.fhir import FhirDoor
 from kangshu.api.problems import MEDIA_TYPE, SCHEMA, broken, http_refused, invalid, refused
 from kangshu.api.reference import show_reference, show_style
 from kangshu.api.services import Services
+from kangshu.api.tokens import TokenCache
 from kangshu.kernel.errors import KangshuError
 
+_FHIR = "/fhir"
 _SUMMARY = (
     "Kangshu (康枢): machine interfaces of a regional population-health platform. Ask `/oauth/token` for a "
     "token, send data-set files to `/datasets/{name}`, read what became of them at `/receipts/{id}`. "
@@ -39,10 +43,32 @@ def build(services: Services) -> FastAPI:
             Exception: broken,
         },
     )
-    app.state.services = services
+    app.state.services, app.state.tokens, app.state.bodies = services, TokenCache(), Bodies()
+    door = FhirDoor(services, tokens=app.state.tokens, bodies=app.state.bodies)
+    app.router.routes.insert(0, FhirRoute(door))
     for module in (probes, tokens, files, messages):
         app.include_router(module.router)
-    app.router.routes.append(Mount("/fhir", app=build_fhir(services)))
     app.router.routes.append(Route("/docs", show_reference))
     app.router.routes.append(Route("/docs/style.css", show_style))
     return app
+
+
+class FhirRoute(BaseRoute):
+    """Leads everything under `/fhir` to its door, `/fhir` itself too: a framework's mount would redirect it."""
+
+    def __init__(self, door: FhirDoor) -> None:
+        self._door = door
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether a request is the door's."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        root = scope.get("root_path", "")
+        path = scope["path"].removeprefix(root)
+        if path != _FHIR and not path.startswith(f"{_FHIR}/"):
+            return Match.NONE, {}
+        return Match.FULL, {"root_path": root + _FHIR}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the door answer."""
+        await self._door(scope, receive, send)

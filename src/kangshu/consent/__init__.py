@@ -13,7 +13,14 @@ from kangshu.consent.errors import (
     WhereaboutsUnknownError,
 )
 from kangshu.consent.model import AccessGrant, Purpose, purpose_title
-from kangshu.consent.operations import ReadRequest, Whereabouts, grant_read, grant_reads
+from kangshu.consent.operations import (
+    ReadRequest,
+    UnlinkedRead,
+    Whereabouts,
+    allow_unlinked,
+    grant_read,
+    grant_reads,
+)
 from kangshu.consent.policy import purposes_for
 
 __all__ = [
@@ -23,8 +30,10 @@ __all__ = [
     "Purpose",
     "ReadRequest",
     "ReasonMissingError",
+    "UnlinkedRead",
     "Whereabouts",
     "WhereaboutsUnknownError",
+    "allow_unlinked",
     "grant_read",
     "grant_reads",
     "purpose_title",

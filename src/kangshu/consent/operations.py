@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ class ReadRequest:
 
     `known_institutions` are institutions that are known to hold something about the person, as those of the
     resource that is to be read; where they are within reach, nobody else is asked. An empty set is no claim.
+    `what` names what is to be read by kind and number (`Observation/17`), for the audit.
     """
 
     principal: Principal
@@ -47,6 +48,7 @@ class ReadRequest:
     purpose: Purpose
     reason: str = field(default="", repr=False)
     known_institutions: frozenset[str] = frozenset()
+    what: str = ""
 
 
 async def grant_read(
@@ -112,7 +114,9 @@ async def grant_reads(
     await record(
         connection,
         entries=[
-            _entry(request.principal, request.person, request.purpose, reason, refusal, now)
+            _entry(
+                request.principal, request.person, request.purpose, reason, refusal, now, what=request.what
+            )
             for request, reason, refusal in zip(requests, stated, refusals, strict=True)
         ],
     )
@@ -120,6 +124,53 @@ async def grant_reads(
         refusal.error if refusal else _grant(request.principal, request.person, request.purpose, now)
         for request, refusal in zip(requests, refusals, strict=True)
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlinkedRead:
+    """A read of something that should be about a person, while nobody knows about whom.
+
+    `institution` sent it; `what` names it by kind and number.
+    """
+
+    principal: Principal
+    institution: str
+    purpose: Purpose
+    reason: str = field(default="", repr=False)
+    what: str = ""
+
+
+async def allow_unlinked(
+    connection: Connection, *, requests: Sequence[UnlinkedRead], now: datetime
+) -> list[ConsentError | None]:
+    """Return for each request None, or why it is refused: such things are for whom their sender is in reach.
+
+    All decisions are written to the audit and committed before this returns.
+    """
+    if not requests:
+        return []
+    stated = [" ".join(request.reason.split()) for request in requests]
+    refusals = [
+        _unfit(request.principal, request.purpose, reason)
+        for request, reason in zip(requests, stated, strict=True)
+    ]
+    senders = {
+        place: frozenset({request.institution})
+        for place, request in enumerate(requests)
+        if refusals[place] is None and not _is_plainly_within(request.principal, {request.institution})
+    }
+    for place in await _not_covered(connection, requests, senders):
+        refusals[place] = _Refusal(word="reach", error=AccessRefusedError(say["refused_reach"]))
+    entries = [
+        replace(
+            _entry(request.principal, None, request.purpose, reason, refusal, now),
+            action="unlinked.read",
+            resource=request.what or None,
+        )
+        for request, reason, refusal in zip(requests, stated, refusals, strict=True)
+    ]
+    await record(connection, entries=entries)
+    return [refusal.error if refusal else None for refusal in refusals]
 
 
 def _grant(principal: Principal, person: int, purpose: Purpose, now: datetime) -> AccessGrant:
@@ -206,7 +257,9 @@ def _is_plainly_within(principal: Principal, institutions: AbstractSet[str]) -> 
 
 
 async def _not_covered(
-    connection: Connection, requests: Sequence[ReadRequest], places: dict[int, AbstractSet[str]]
+    connection: Connection,
+    requests: Sequence[ReadRequest] | Sequence[UnlinkedRead],
+    places: Mapping[int, AbstractSet[str]],
 ) -> list[int]:
     """Return those of the requests none of whose institutions lies in a division within reach."""
     wanted: set[str] = set()
@@ -241,13 +294,14 @@ async def _is_within_reach(
 
 def _entry(
     principal: Principal,
-    person: int,
+    person: int | None,
     purpose: Purpose,
     reason: str,
     refusal: _Refusal | None,
     now: datetime,
+    what: str = "",
 ) -> AuditEntry:
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any] = {"what": what} if what else {}
     if purpose is Purpose.EMERGENCY:
         detail["emergency"] = True
     if reason:

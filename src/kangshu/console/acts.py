@@ -17,6 +17,7 @@ UPLOAD = "console.upload"
 REJECTS = "console.rejects-download"
 SEARCH = "person.search"
 REVEAL = "person.reveal"
+DOCUMENT = "document.download"
 VERIFY = "audit.verify"
 EXPORT = "console.receipts-export"
 REFUSED = "console.refused"
@@ -30,6 +31,7 @@ ACTIONS = (
     REJECTS,
     SEARCH,
     REVEAL,
+    DOCUMENT,
     VERIFY,
     EXPORT,
     REFUSED,

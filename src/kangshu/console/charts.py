@@ -358,9 +358,7 @@ def _bands(
             below = foot if low is None else min(foot, y(low))
             if below > top:
                 x, width = middles[start], middles[end] - middles[start]
-                yield TrendBand(
-                    x=round(x, 2), width=round(width, 2), y=top, height=round(below - top, 1)
-                )
+                yield TrendBand(x=round(x, 2), width=round(width, 2), y=top, height=round(below - top, 1))
         start = end
 
 

@@ -225,8 +225,7 @@ def _secrets(summary: PersonSummary, identifiers: Sequence[Identifier]) -> dict[
     secrets = {
         one.value: formats.mask_number(one.value)
         for one in identifiers
-        if one.value
-        and (one.kind is not IdentifierKind.LOCAL_NUMBER or len(one.value) >= _SHORT)
+        if one.value and (one.kind is not IdentifierKind.LOCAL_NUMBER or len(one.value) >= _SHORT)
     }
     if summary.resident_number:
         secrets[summary.resident_number] = formats.mask_number(summary.resident_number)

@@ -96,9 +96,7 @@ async def read_record(visit: Visit, access: Access, filters: RecordFilters) -> R
     )
 
 
-def reader_of(
-    visit: Visit, access: Access, known: Known, institution_names: Mapping[str, str]
-) -> Reader:
+def reader_of(visit: Visit, access: Access, known: Known, institution_names: Mapping[str, str]) -> Reader:
     """Return how entries of this record are written for this visitor."""
     return Reader(
         pack=visit.services.pack,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -23,13 +24,17 @@ from kangshu.console.pages import (
     account,
     audit,
     datasets,
+    documents,
+    entries,
     institutions,
     messages,
     overview,
     persons,
     receipts,
+    record,
     reviews,
     sign_in,
+    trends,
     upload,
 )
 from kangshu.console.rendering import Renderer
@@ -40,6 +45,7 @@ from kangshu.kernel.statuses import STATUS_OF_KIND
 from kangshu.security.errors import NotPermittedError
 
 _RETRY_SECONDS = 10
+_DOCUMENTS_AT_ONCE = 2
 _STATIC = Path(str(resources.files("kangshu.console").joinpath("static")))
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -56,6 +62,10 @@ def build(services: Services) -> Starlette:
         institutions,
         datasets,
         persons,
+        record,
+        trends,
+        entries,
+        documents,
         reviews,
         audit,
         account,
@@ -73,6 +83,7 @@ def build(services: Services) -> Starlette:
     app.state.services = services
     app.state.renderer = Renderer(zone=services.zone, region=services.region)
     app.state.figures = FiguresCache()
+    app.state.reading = asyncio.Semaphore(_DOCUMENTS_AT_ONCE)
     return app
 
 

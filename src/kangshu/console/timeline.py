@@ -204,6 +204,10 @@ class Reader:
         known = word_title(text)
         return known.in_(self.language) if known else text
 
+    def history(self, kind: str, id_: str) -> str:
+        """Return the address of all versions of a stored entry."""
+        return f"{self.path}/entries/{kind}/{quote(id_)}"
+
     def place(self, code: str) -> str:
         """Return what an institution is called."""
         return self.institution_names.get(code, code)
@@ -308,13 +312,13 @@ class Writer:
             note=mask(self._note(entry)),
             measure=measure,
             parts=tuple(self._part(part, mask) for part in entry.parts),
-            badge=self._badge(entry.state),
+            badge=self.badge(entry.state),
             void=entry.state in VOID,
             heads=kind == "DiagnosticReport",
             fields=tuple(self._fields(entry, sheet, mask)),
             source=self._source(entry),
             trend=self._trend(entry),
-            history=f"{reader.path}/entries/{kind}/{quote(id_)}" if entry.source == "record" else None,
+            history=reader.history(kind, id_) if entry.source == "record" else None,
             document=self._document(entry),
         )
 
@@ -355,6 +359,10 @@ class Writer:
         )
         return self._part(measure, mask)
 
+    def measure(self, measure: Measure) -> ShownMeasure:
+        """Return a value with what is usual, as it is shown."""
+        return self._part(measure, self.reader.mask)
+
     def _part(self, measure: Measure, mask: Mask) -> ShownMeasure:
         side, flag = self._flag(measure)
         title = measure.title or measure.code or ""
@@ -381,7 +389,8 @@ class Writer:
             return "low", self.reader.say("person.below")
         return "", ""
 
-    def _badge(self, state: State) -> Badge | None:
+    def badge(self, state: State) -> Badge | None:
+        """Return what tells that an entry is not simply valid."""
         if state not in _TONES:
             return None
         return Badge(state_title(state).in_(self.reader.language), *_TONES[state])

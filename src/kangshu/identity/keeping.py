@@ -172,8 +172,20 @@ def _sealed(values: Sequence[Value], keys: Keys, random: Callable[[int], bytes])
 
 
 def _new_person(person: Person, name: bytes | None, phone: bytes | None) -> tuple[Any, ...]:
-    birth = None if person.birth == UNKNOWN_DAY else person.birth
-    return person.name or None, name, phone, birth, person.sex or None, person.resident or None
+    return (
+        person.name or None,
+        name,
+        phone,
+        _day(person.birth),
+        person.sex or None,
+        person.resident or None,
+        person.former_name or None,
+        _day(person.former_birth),
+    )
+
+
+def _day(day: int) -> int | None:
+    return None if day == UNKNOWN_DAY else day
 
 
 def _holding(news: News, holding: tuple[int, int, int, int], value: bytes | None) -> tuple[Any, ...]:

@@ -37,7 +37,8 @@ HOLDERS_MOST = 100
 _ROUNDS = 10
 # Arbitrary: shorter names differ in one letter too easily.
 _NEAR_LENGTH_LEAST = 5
-_OWN_KINDS = (int(IdentifierKind.LOCAL_NUMBER), int(IdentifierKind.DEMOGRAPHIC))
+_DEMOGRAPHIC = int(IdentifierKind.DEMOGRAPHIC)
+_OWN_KINDS = (int(IdentifierKind.LOCAL_NUMBER), _DEMOGRAPHIC)
 
 say = load_catalogue(__package__ or __name__)
 
@@ -240,7 +241,7 @@ class _OnlineRules(Rules):
         useless = {
             place
             for place, (kind, slot, _) in enumerate(claim.identifiers)
-            if kind != _OWN_KINDS[1] and self._count(slot) >= HOLDERS_MOST
+            if kind != _DEMOGRAPHIC and self._count(slot) >= HOLDERS_MOST
         }
         if not useless:
             return claim
@@ -253,7 +254,7 @@ class _OnlineRules(Rules):
         demographic = None if left else told.demographic
         slot = self._batch.slots.get(demographic.text) if demographic else None
         if slot is not None:
-            left = [(_OWN_KINDS[1], slot, slot)]
+            left = [(_DEMOGRAPHIC, slot, slot)]
         return Telling(
             row=claim.row,
             name=claim.name,

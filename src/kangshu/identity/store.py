@@ -233,7 +233,7 @@ async def read_facts(connection: Connection, *, persons: Sequence[int]) -> list[
 class NewRows:
     """Rows to be added at once; a negative person -1 is the first of `persons`, -2 the second, and so on.
 
-    `persons`: name_digest, name_sealed, phone_sealed, birth, sex, resident.
+    `persons`: name_digest, name_sealed, phone_sealed, birth, sex, resident, former_name, former_birth.
     `identifiers`: digest, variant, kind, disputed, sealed, issuer, person; ascending by digest.
     `reviews`: person, other, kind, reason, digest, issuer. `parts`: digest, person.
     """
@@ -246,24 +246,28 @@ class NewRows:
 
 _ADD_PERSONS = """WITH new AS MATERIALIZED (
         SELECT -n.place AS place, nextval('identity_person_id') AS id, n.name_digest, n.name_sealed,
-            n.phone_sealed, n.birth, n.sex, n.resident
-        FROM unnest($4::bigint[], $5::bytea[], $6::bytea[], $7::integer[], $8::smallint[], $9::bigint[])
-            WITH ORDINALITY AS n (name_digest, name_sealed, phone_sealed, birth, sex, resident, place)),
+            n.phone_sealed, n.birth, n.sex, n.resident, n.former_name, n.former_birth
+        FROM unnest($4::bigint[], $5::bytea[], $6::bytea[], $7::integer[], $8::smallint[], $9::bigint[],
+                $10::bigint[], $11::integer[])
+            WITH ORDINALITY AS n (name_digest, name_sealed, phone_sealed, birth, sex, resident, former_name,
+                former_birth, place)),
     persons AS (INSERT INTO identity_person
-            (id, name_digest, name_sealed, phone_sealed, birth_date, sex, resident, origin, created_at)
-        SELECT id, name_digest, name_sealed, phone_sealed, DATE '1970-01-01' + birth, sex, resident, $1, $2
+            (id, name_digest, name_sealed, phone_sealed, birth_date, sex, resident, former_name, former_birth,
+                origin, created_at)
+        SELECT id, name_digest, name_sealed, phone_sealed, DATE '1970-01-01' + birth, sex, resident,
+            former_name, DATE '1970-01-01' + former_birth, $1, $2
         FROM new),
     tally AS (INSERT INTO identity_tally (day, persons)
         SELECT $3::date, count(*) FROM new HAVING count(*) > 0),
     holders AS (INSERT INTO identity_identifier
             (person, origin, seen_at, kind, variant, disputed, digest, sealed, issuer)
         SELECT coalesce(new.id, h.person), $1, $2, h.kind, h.variant, h.disputed, h.digest, h.sealed, h.issuer
-        FROM unnest($10::bytea[], $11::smallint[], $12::smallint[], $13::boolean[], $14::bytea[], $15::text[],
-                $16::bigint[]) AS h (digest, variant, kind, disputed, sealed, issuer, person)
+        FROM unnest($12::bytea[], $13::smallint[], $14::smallint[], $15::boolean[], $16::bytea[], $17::text[],
+                $18::bigint[]) AS h (digest, variant, kind, disputed, sealed, issuer, person)
             LEFT JOIN new ON new.place = h.person
         ORDER BY h.digest, h.variant),
     issuers AS (INSERT INTO identity_issuer (issuer, seen_at)
-        SELECT i.issuer, $2 FROM (SELECT DISTINCT issuer FROM unnest($15::text[]) AS i (issuer)) i
+        SELECT i.issuer, $2 FROM (SELECT DISTINCT issuer FROM unnest($17::text[]) AS i (issuer)) i
         WHERE i.issuer IS NOT NULL
             AND NOT EXISTS (SELECT FROM identity_issuer k WHERE k.issuer = i.issuer)
         ORDER BY 1 ON CONFLICT DO NOTHING)"""
@@ -289,7 +293,7 @@ async def add_new(connection: Connection, rows: NewRows, *, origin: int | None, 
             savepoint.
     """
     text = _ADD_PERSONS
-    values = [origin, now, now.date(), *_turned(rows.persons, 6), *_turned(rows.identifiers, 7)]
+    values = [origin, now, now.date(), *_turned(rows.persons, 8), *_turned(rows.identifiers, 7)]
     for statement, given, width in ((_ADD_REVIEWS, rows.reviews, 6), (_ADD_PARTS, rows.parts, 2)):
         if given:
             text += statement % tuple(range(len(values) + 1, len(values) + 1 + width))
@@ -516,10 +520,11 @@ async def find_by_digests(
 async def find_by_name(
     connection: Connection, *, name: int, birth_date: date | None, limit: int
 ) -> list[Record]:
-    """Return persons with this name, and birth date where given."""
+    """Return persons with this name, or who had it before, and birth date where given."""
     return await connection.fetch(
         f"""SELECT {_PERSON} FROM identity_person p {_NUMBER}
-            WHERE p.name_digest = $1 AND ($2::date IS NULL OR p.birth_date = $2) ORDER BY p.id LIMIT $3""",
+            WHERE (p.name_digest = $1 OR p.former_name = $1) AND ($2::date IS NULL OR p.birth_date = $2)
+            ORDER BY p.id LIMIT $3""",
         name,
         birth_date,
         limit,

@@ -60,7 +60,7 @@ from kangshu.records.queries import (
     search_next,
 )
 from kangshu.records.requests import FhirAnswer, FhirLook, FhirRequest, ReadFhir, WriteFhir
-from kangshu.records.searching import check_search, supported_parameters
+from kangshu.records.searching import check_search, may_concern_persons, supported_parameters
 from kangshu.records.superseding import Replacement, replacement_of, supersede
 from kangshu.records.timeline import RowMapper, timeline, trend
 from kangshu.records.versions import entry_versions
@@ -114,6 +114,7 @@ __all__ = [
     "institutions_of",
     "kind_title",
     "lock_criteria",
+    "may_concern_persons",
     "read_context",
     "read_document",
     "read_headers",

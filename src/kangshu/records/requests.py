@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from kangshu.consent import Purpose
 from kangshu.security.principals import Principal
@@ -16,7 +16,8 @@ class FhirRequest:
 
     `request_id` is the client's own name of the request (`X-Request-Id`): sent again under it, the request
     is carried out once. `if_none_exist` is the query of a conditional create, `if_match` the version that
-    the client has seen.
+    the client has seen. `resource` is the body where the door has read it already. `base` is the door's
+    address as the client writes it: references that begin with it lead here.
     """
 
     method: str
@@ -27,6 +28,8 @@ class FhirRequest:
     if_match: int | None = None
     if_none_exist: str | None = None
     request_id: str | None = None
+    resource: dict[str, Any] | None = field(default=None, repr=False)
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +37,7 @@ class FhirAnswer:
     """The status, the resource or OperationOutcome as JSON (or nothing), and which version it is.
 
     Where a conditional create found the resource, `body` is empty and type, id and version name it.
+    `media_type` is told where the body is a document as it was sent.
     """
 
     status: int
@@ -42,6 +46,7 @@ class FhirAnswer:
     id: str | None = None
     version: int | None = None
     updated_at: datetime | None = None
+    media_type: str | None = None
 
 
 class WriteFhir(Protocol):
@@ -59,7 +64,10 @@ class WriteFhir(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FhirLook:
-    """One reading request: the present version of a resource, or an earlier one."""
+    """One reading request: the present version of a resource, or an earlier one.
+
+    A `Binary` is a document as it was sent, or else the resource of this id.
+    """
 
     type: str
     id: str

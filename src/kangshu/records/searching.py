@@ -19,13 +19,33 @@ from kangshu.records.marks import MARKED, mark_of
 from kangshu.records.moments import EARLIEST, LATEST, Span, span_of
 from kangshu.records.paths import Place, places_of, reference_of, span_at, texts_of, tokens_of, values_at
 from kangshu.records.summary import AT_PARAMETER
-from kangshu.standards.fhir import RESOURCE_TYPES, SearchParameter, search_parameters
+from kangshu.standards.fhir import (
+    RESOURCE_TYPES,
+    SearchParameter,
+    patient_parameters,
+    search_parameters,
+)
 
 COUNT_USUAL = 50
 COUNT_MOST = 500
 _PARAMETERS_MOST = 50
 _VALUES_MOST = 200
 _VALUE_LENGTH_MOST = 1000
+
+_HOLDING = frozenset(
+    {
+        "Binary",
+        "Bundle",
+        "EnrollmentResponse",
+        "Linkage",
+        "MessageHeader",
+        "Parameters",
+        "PaymentNotice",
+        "PaymentReconciliation",
+        "VerificationResult",
+    }
+)
+_NOT_DONE = frozenset({"phonetic"})  # how a name sounds
 
 Test: TypeAlias = Callable[[Mapping[str, Any]], bool]
 Identifiers: TypeAlias = tuple[tuple[str | None, str], ...]
@@ -100,6 +120,14 @@ def is_about_persons(type_: str) -> bool:
     return type_ == "Patient" or any(name in known for name in _SUBJECTS)
 
 
+def may_concern_persons(*, type: str) -> bool:  # noqa: A002 - FHIR's word
+    """Return whether resources of the type may tell of a person, if only inside, as a Bundle does.
+
+    One of them that nobody could link to a person is not for everybody: see `consent.allow_unlinked`.
+    """
+    return type in _CONCERNING
+
+
 def read_scope(*, type: str, parameters: Sequence[tuple[str, str]]) -> Scope:  # noqa: A002 - FHIR's word
     """Return whose resources the search asks for.
 
@@ -166,6 +194,7 @@ def supported_parameters(*, type: str) -> Mapping[str, str]:  # noqa: A002 - FHI
         name: definition.type
         for name, definition in search_parameters(type=type).items()
         if not name.startswith("_")
+        and name not in _NOT_DONE
         and (_is_subject(type, name) or (definition.type in _COMPILERS and places_of(type, name)))
     }
     return {"_id": "token", "_lastUpdated": "date", **own}
@@ -186,7 +215,7 @@ def _add(plan: Plan, name: str, value: str) -> None:
         plan.tests.append(_missing(places, _boolean(name, value)))
         return
     compiler = _COMPILERS.get(definition.type)
-    if compiler is None or modifier not in _modifiers(definition):
+    if compiler is None or base in _NOT_DONE or modifier not in _modifiers(definition):
         raise SearchRefusedError(say["search_unsupported"], place=_shown(name))
     if base == "identifier" and not modifier and definition.type == "token":
         plan.identifiers.append(tuple(_identifier(name, one) for one in _values(name, value)))
@@ -487,3 +516,8 @@ def _same(name: str, known: str | None, found: str) -> str:
 def _shown(name: str) -> str:
     """Return a parameter's name for a place, without what cannot be one: a query may hold anything."""
     return name if re.fullmatch(r"[_A-Za-z][A-Za-z0-9:._-]{0,63}", name) else "?"
+
+
+_CONCERNING = _HOLDING | {
+    name for name in RESOURCE_TYPES if is_about_persons(name) or patient_parameters(type=name)
+}

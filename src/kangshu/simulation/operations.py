@@ -1,4 +1,4 @@
-"""Write the simulated region: files per institution, and the truth about them."""
+"""Write the simulated region: files and messages per institution, and the truth about them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kangshu.simulation.errors import SimulationRefusedError
 from kangshu.simulation.exchange import Exchange
 from kangshu.simulation.injection import inject
 from kangshu.simulation.registries import REGISTRATION_BEGAN
+from kangshu.simulation.speech import Posted, Speakers, post_messages
 from kangshu.simulation.streams import stream
 from kangshu.simulation.styles import Senders
 from kangshu.simulation.truth import Truth, TruthPart, publish, write_persons
@@ -31,12 +32,17 @@ TWO_PROCESSES_FROM = 5_000
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSummary:
-    """What was written: residents on the first day, institutions that send, files, rows in them."""
+    """What was written: residents on the first day, institutions that send, files of tables and rows in them.
+
+    `messages` stand in `message_files`, which are counted apart.
+    """
 
     residents: int
     institutions: int
     files: int
     rows: int
+    messages: int
+    message_files: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,8 @@ def simulate(
 ) -> SimulationSummary:
     """Write `out/submissions/<institution>/...` and `out/truth/...`, and say how much.
 
+    In the last month some institutions send messages (`speech`), in place of files of the same content.
+
     The same arguments give the same bytes, whatever the machine does besides and however many
     `processes` (1 or 2) share the work. `progress` hears the share that is done. All people are synthetic.
 
@@ -82,16 +90,26 @@ def simulate(
     if processes is None:
         processes = 2 if residents >= TWO_PROCESSES_FROM else 1
     done = _in_processes(tasks, report) if processes > 1 else [_run(task, report.step) for task in tasks]
-    publish([part for part, *_ in done], folder=out / "truth", residents=residents)
+    publish([part.truth for part in done], folder=out / "truth", residents=residents)
     return SimulationSummary(
         residents=residents,
-        institutions=done[0][1],
-        files=sum(files for *_, files, _ in done),
-        rows=sum(rows for *_, rows in done),
+        institutions=done[0].institutions,
+        files=sum(part.files for part in done),
+        rows=sum(part.rows for part in done),
+        messages=sum(part.posted.messages for part in done),
+        message_files=sum(part.posted.files for part in done),
     )
 
 
-_Done = tuple[TruthPart, int, int, int]
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """What one process has written."""
+
+    truth: TruthPart
+    institutions: int
+    files: int
+    rows: int
+    posted: Posted
 
 
 class _Progress:
@@ -160,9 +178,10 @@ def _run_apart(task: _Task, pipe: Any) -> None:
 
 
 def _run(task: _Task, step: Callable[[], None]) -> _Done:
-    """Write the data sets of one group; return the truth, and the numbers of institutions, files and rows."""
+    """Write the data sets of one group, the first one's process also the messages."""
     world = build_world(residents=task.residents, months=task.months, seed=task.seed, start=task.start)
     senders = Senders.of(world.region)
+    speakers = Speakers.of(world.region, task.seed)
     truth = Truth(task.out / "truth", name=f"group{task.group}")
     exchange = Exchange(
         out=task.out,
@@ -180,7 +199,8 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
         _send_standing(world, exchange, senders, task, wanted)
     step()
     for month in range(task.months):
-        for number, block in enumerate(month_blocks(world, month, wanted)):
+        for number, whole in enumerate(month_blocks(world, month, wanted)):
+            block = speakers.unsaid(whole) if month == task.months - 1 else whole
             faulty = inject(
                 block=block,
                 pack=task.pack,
@@ -194,7 +214,16 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
             exchange.deliver(faulty, month=month, labels=labels)
         exchange.close_month(month)
         step()
-    return truth.close(), len(world.region.reporting()), exchange.files, exchange.rows
+    posted = Posted(files=0, messages=0)
+    if task.group == 0:
+        posted = post_messages(world, speakers=speakers, pack=task.pack, out=task.out)
+    return _Done(
+        truth=truth.close(),
+        institutions=len(world.region.reporting()),
+        files=exchange.files,
+        rows=exchange.rows,
+        posted=posted,
+    )
 
 
 def _send_standing(

@@ -82,7 +82,9 @@ def resource_response(
         return Response(status_code=status, headers=headers)
     if wants_xml(request):
         return Response(
-            fhir.to_xml(fhir.loads(body)), status_code=status, headers={**(headers or {}), "content-type": XML}
+            fhir.to_xml(fhir.loads(body)),
+            status_code=status,
+            headers={**(headers or {}), "content-type": XML},
         )
     return Response(body, status_code=status, headers={**(headers or {}), "content-type": JSON})
 
@@ -195,4 +197,3 @@ def refused(request: Request, error: KangshuError) -> Response:
     return outcome_response(
         request, status=status, code=code, text=error.text, place=error.place, headers=headers
     )
-

@@ -97,6 +97,7 @@ class FhirDoor:
                     services=self._services,
                     tokens=self._tokens,
                     bodies=self._bodies,
+                    again=self._answer,
                     request_id=_request_id(request),
                     **parts,
                 )

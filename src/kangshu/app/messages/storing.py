@@ -324,7 +324,7 @@ class _Batch:
             at += count
         if documents:
             await records.store_documents(connection, documents=documents, now=self._now)
-            replacements = [one for item, _ in shares for one in self._replacements(item)]
+        if replacements := [one for item, _ in shares for one in self._replacements(item)]:
             await records.supersede(connection, replacements=replacements, now=self._now)
 
     def _writes(self, item: _Item) -> Iterator[records.Write]:
@@ -356,7 +356,7 @@ class _Batch:
             )
 
     def _replacements(self, item: _Item) -> Iterator[records.Replacement]:
-        if not item.prepared.documents or item.prepared.mapped is None or item.message is None:
+        if item.prepared.mapped is None or item.message is None:
             return
         for draft in item.prepared.mapped.drafts:
             if draft.type == "DocumentReference":

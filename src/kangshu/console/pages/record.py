@@ -362,7 +362,7 @@ async def _looked(connection: Connection, access: Access) -> list[RecordedEntry]
     found: list[RecordedEntry] = []
     for person in access.persons:
         found += await list_for_person(connection, person=person, limit=_LOOKS)
-    return sorted(found, key=lambda entry: entry.id, reverse=True)[:_LOOKS]
+    return sorted(found, key=lambda entry: entry.at, reverse=True)[:_LOOKS]
 
 
 def _looks(

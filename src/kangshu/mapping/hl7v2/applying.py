@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from typing import Any
 
 from kangshu.mapping import (
@@ -16,7 +17,7 @@ from kangshu.mapping import (
     SubjectIdentifier,
     subject_of,
 )
-from kangshu.mapping.hl7v2.compiling import Continued, MessagePlan, Plans, SegmentPlan
+from kangshu.mapping.hl7v2.compiling import Continued, MessagePlan, Plans, RowRun, SegmentPlan
 from kangshu.mapping.hl7v2.errors import say
 from kangshu.mapping.hl7v2.persons import person_number
 from kangshu.mapping.hl7v2.values import Building, Moment, Scope, text_at, valued
@@ -47,6 +48,27 @@ _NOTHING_WITHOUT = frozenset(_ABOUT) - {
     "DiagnosticReport", "DocumentReference", "Encounter", "MedicationDispense", "Observation", "Specimen",
 }  # fmt: skip
 _OWN_NUMBERS = ("PI", "MR")
+_BARE = 2
+"""What a new resource has: its type and its id."""
+_REMEMBERED_MOST = 20_000
+
+
+class Memory:
+    """What segments became, by their words: bounded, forgotten as a whole when it is full."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], bytes] = {}
+        self.get = self._known.get
+
+    def keep(self, mark: tuple[str, ...], part: dict[str, Any]) -> None:
+        """Keep a part of a resource, if it is of plain values."""
+        try:
+            data = marshal.dumps(part)
+        except ValueError:  # an exact decimal
+            return
+        if len(self._known) >= _REMEMBERED_MOST:
+            self._known.clear()
+        self._known[mark] = data
 
 
 class Run:
@@ -61,8 +83,10 @@ class Run:
         sender: str,
         authorities: Authorities,
         make_id: MakeId,
+        memory: Memory,
     ) -> None:
         self._plans, self._plan = plans, plan
+        self._memory = memory
         self._make_id = make_id
         self._authorities = authorities
         self._root = Scope("message", None)
@@ -163,10 +187,34 @@ class Run:
         if lines is not None and self._continues(plan, lines):
             return
         building = self._target(plan, segment)
-        if building is not None and lines is not None and building.map == plan.name:
+        if building is None:
+            return
+        if lines is not None and building.map == plan.name:
             building.same = lines.same(moment) or ("",)
-        if building is not None:
-            self._fill(plan, building.resource)
+        if plan.alone and len(building.resource) == _BARE:
+            self._recall(plan, segment, building.resource)
+        else:
+            self._fill(plan.steps, building.resource)
+
+    def _recall(self, plan: SegmentPlan, segment: Segment, resource: dict[str, Any]) -> None:
+        """Fill a new resource, its first part out of memory where this very segment came before.
+
+        The patient comes with every message, mostly in the same words.
+        """
+        moment, memory = self._moment, self._memory
+        event = moment.message.event
+        mark = (plan.name, moment.sender, moment.message.type, event, segment.raw, moment.message.charset)
+        kept = memory.get(mark)
+        if kept is not None:
+            resource.update(marshal.loads(kept))  # noqa: S302 - written by us, never leaves the process
+        else:
+            noted = len(moment.notes)
+            part: dict[str, Any] = {}
+            self._fill(plan.alone, part)
+            resource.update(part)
+            if len(moment.notes) == noted:
+                memory.keep(mark, part)
+        self._fill(plan.others, resource)
 
     def _needed(self, numbers: tuple[int, ...]) -> bool:
         fields = self._moment.fields
@@ -175,11 +223,11 @@ class Run:
                 return True
         return False
 
-    def _fill(self, plan: SegmentPlan, resource: dict[str, Any]) -> None:
+    def _fill(self, steps: tuple[tuple[int, RowRun], ...], resource: dict[str, Any]) -> None:
         moment = self._moment
         fields = moment.fields
         fresh: dict[str, Any] = {}
-        for number, run in plan.steps:
+        for number, run in steps:
             repetitions = fields[number]
             if repetitions or not number:
                 moment.field = number
@@ -268,7 +316,7 @@ class Run:
         plan = self._plans.absorbed
         assert plan is not None, "a merge is declared with its map"
         resource: dict[str, Any] = {"resourceType": plan.resource}
-        self._fill(plan, resource)
+        self._fill(plan.steps, resource)
         self._absorbed.append((self._moment.scope.current("Patient"), segment, resource))
 
     def _finish(self) -> Mapped:

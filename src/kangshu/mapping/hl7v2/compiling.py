@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -53,6 +54,13 @@ KeyRead: TypeAlias = Callable[[Moment], str]
 
 _DEPTH_MOST = 8
 _NUMBER = re.compile(r"-(\d{1,3})")
+_SEGMENT_PLACE = re.compile(r"\b([A-Z][A-Z0-9]{2})-(\d{1,3})")
+_SEGMENT_WORD = re.compile(r"\b[A-Z][A-Z0-9]{2}\b")
+_WORDS = frozenset({"AND", "NOT"})
+_EACH_OTHER = frozenset({"OBX", "NTE"})
+_CODED = ("CWE", "CE", "CNE", "XCN", "CNN", "PL", "EI", "XON")
+"""Data types of codes, staff and places: a few hundred of them make up nearly every message of a sender."""
+_REMEMBERED_MOST = 10_000
 _THIS = "this "
 _NOTHING: tuple[Repetition, ...] = ()
 
@@ -85,6 +93,10 @@ class SegmentPlan:
     """Fields in the order of the rows, each with what reads it; 0 for rows that read none."""
     known: frozenset[int]
     """Fields that are mapped, or declared to mean nothing here."""
+    alone: tuple[tuple[int, RowRun], ...] = ()
+    """Of the steps of a new resource those that look at nothing but the segment and the event."""
+    others: tuple[tuple[int, RowRun], ...] = ()
+    """The rest of them; what they write, those above do not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +225,7 @@ class _Compiler:
             raise wrong(origin, say("unknown_resource", name=declared.resource))
         read = _segment_reader(own)
         steps, known = self._steps(declared)
+        alone, others = _apart(declared)
         return SegmentPlan(
             name=declared.name,
             segment=own,
@@ -225,6 +238,8 @@ class _Compiler:
             numbered=declared.numbered,
             continues=self._continued(declared.continues, own, origin),
             steps=steps,
+            alone=self._steps(replace(declared, rows=alone))[0] if alone else (),
+            others=self._steps(replace(declared, rows=others))[0] if alone else (),
             known=known
             | {_own_field(text, own, origin) for text in (*declared.ignore, *declared.person)}
             | {place for row in declared.rows for place in _looked_at(row.condition, own)},
@@ -302,6 +317,8 @@ class _Compiler:
         """Return the row's conversion, applied to the component that its field names."""
         name = row.map or ("ID[code]" if row.table else "ST[string]")
         convert = self._datatype(name, self._options(row), row.origin, 0)
+        if name in self._declared.datatypes and name.startswith(_CODED) and row.units is None:
+            convert = _remembering(convert)
         return _narrow(convert, place.component, place.sub)
 
     def _options(self, row: Row | None, outer: Options | None = None) -> Options:
@@ -377,6 +394,31 @@ class _Compiler:
 
 
 # What runs: each function below returns one that is called for every message, and does the least.
+
+
+def _remembering(convert: Convert) -> Convert:
+    """Keep what codes become: the value follows from the words and the sender alone."""
+    known: dict[tuple[str, Repetition], bytes] = {}
+    find, load = known.get, marshal.loads
+
+    def remember(repetition: Repetition, moment: Moment) -> Any:
+        mark = (moment.sender, repetition)
+        kept = find(mark)
+        if kept is not None:
+            return load(kept)  # a value of its own for each: further rows may add to it
+        noted = len(moment.notes)
+        value = convert(repetition, moment)
+        if value is not None and len(moment.notes) == noted:
+            try:
+                data = marshal.dumps(value)
+            except ValueError:  # an exact decimal
+                return value
+            if len(known) >= _REMEMBERED_MOST:
+                known.clear()
+            known[mark] = data
+        return value
+
+    return remember
 
 
 def _chosen(row: Row) -> Row:
@@ -849,6 +891,34 @@ def _looked_at(condition: str | None, own: str) -> list[int]:
         if name == own and dash and rest.partition(".")[0].isdigit():
             found.append(int(rest.partition(".")[0]))
     return found
+
+
+def _apart(declared: SegmentMap) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return the rows whose values follow from the segment and the event alone, and the others.
+
+    Results and notes hardly ever come twice with the same words; the patient comes with every message.
+    """
+    if declared.segment in _EACH_OTHER or declared.into in ("current", "either", "aside"):
+        return (), tuple(declared.rows)
+    bound = {_attribute(row) for row in declared.rows if not _is_alone(row, declared.segment)}
+    alone = tuple(row for row in declared.rows if _attribute(row) not in bound)
+    return alone, tuple(row for row in declared.rows if _attribute(row) in bound)
+
+
+def _is_alone(row: Row, own: str) -> bool:
+    if row.reference is not None or (isinstance(row.constant, str) and "{" in row.constant):
+        return False
+    if isinstance(row.constant, dict | list) and "{" in repr(row.constant).replace("{'", ""):
+        return False
+    texts = [text for text in (row.field, row.condition, row.units) if text]
+    places = [place for text in texts for place in _SEGMENT_PLACE.findall(text)]
+    words = {word for text in texts for word in _SEGMENT_WORD.findall(text)} - _WORDS - {own, "MSH"}
+    return not words and all(name == own or (name, field) == ("MSH", "9") for name, field in places)
+
+
+def _attribute(row: Row) -> str:
+    """Return the attribute of the resource that a row writes into."""
+    return re.split(r"[.\[(]", row.fhir, maxsplit=1)[0]
 
 
 def _path(text: str, origin: Origin) -> tuple[Put, bool]:

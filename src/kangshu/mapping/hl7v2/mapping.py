@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kangshu.mapping import Authorities, MakeId, Mapped, Note
-from kangshu.mapping.hl7v2.applying import Run
+from kangshu.mapping.hl7v2.applying import Memory, Run
 from kangshu.mapping.hl7v2.compiling import Plans, compile_declarations
 from kangshu.mapping.hl7v2.errors import say
 from kangshu.mapping.hl7v2.loading import read_declarations
@@ -13,11 +13,12 @@ from kangshu.standards.hl7v2 import Message
 
 
 class Hl7v2Mapping:
-    """The compiled mapping of a pack: safe to share between threads, changed by nothing."""
+    """The compiled mapping of a pack: safe to share between threads; what it remembers changes no answer."""
 
     def __init__(self, plans: Plans, *, authorities: Authorities) -> None:
         self._plans = plans
         self._authorities = authorities
+        self._memory = Memory()
 
     def apply(self, message: Message, *, sender: str, make_id: MakeId) -> Mapped:
         """Return the resources, merges and notes that `message` becomes.
@@ -34,7 +35,13 @@ class Hl7v2Mapping:
         if plan is None:
             return Mapped(drafts=(), notes=(Note(place="MSH-9", text=say["message_not_mapped"]),))
         run = Run(
-            self._plans, plan, message=message, sender=sender, authorities=self._authorities, make_id=make_id
+            self._plans,
+            plan,
+            message=message,
+            sender=sender,
+            authorities=self._authorities,
+            make_id=make_id,
+            memory=self._memory,
         )
         return run.mapped()
 

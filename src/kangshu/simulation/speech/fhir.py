@@ -48,7 +48,22 @@ class FhirVoice:
             yield from self._report(report, corrected=number == 0 or self._chance(_CORRECTED))
         for row in self._month.examinations:
             yield from self._examination(row)
-        yield from vaccinations(self._month)
+        yield from self.vaccinations()
+
+    def vaccinations(self) -> Iterator[Said]:
+        """Yield the month's vaccinations alone."""
+        for row in self._month.immunizations:
+            resources = [self._shaper.patient(row), self._shaper.immunization(row)]
+            number = f"V{row['vaccination_number']}-1"
+            text = written(self._shaper.transaction(number, resources))
+            yield Said(
+                at=seconds(row["vaccinated_at"]),
+                channel="vaccinations",
+                type="Bundle/transaction",
+                person=int(row[PERSON]),
+                make=lambda _, text=text: text,
+                control_id=number,
+            )
 
     def _chance(self, share: float) -> bool:
         return bool(self._random.random() < share)
@@ -159,9 +174,8 @@ class FhirVoice:
         """A transaction in a file of its own; the first one of all as XML."""
         number = self._number(channel, row)
         bundle = self._shaper.transaction(number, resources)
-        as_xml, self._as_xml = self._as_xml and self._month.within(at), self._as_xml
-        if as_xml:
-            self._as_xml = False
+        as_xml = self._as_xml and self._month.within(at)
+        self._as_xml = self._as_xml and not as_xml
         text = fhir.to_xml(bundle).decode() if as_xml else written(bundle)
         return Said(
             at=at,
@@ -188,22 +202,6 @@ class FhirVoice:
         key = f"{channel[0].upper()}{row.get('report_number') or row['visit_number']}"
         self._numbers[key] = self._numbers.get(key, 0) + 1
         return f"{key}-{self._numbers[key]}"
-
-
-def vaccinations(month: Month) -> Iterator[Said]:
-    """Yield the month's vaccinations as transactions."""
-    shaper = Shaper(month.code, month.name)
-    for row in month.immunizations:
-        number = f"V{row['vaccination_number']}-1"
-        text = written(shaper.transaction(number, [shaper.patient(row), shaper.immunization(row)]))
-        yield Said(
-            at=seconds(row["vaccinated_at"]),
-            channel="vaccinations",
-            type="Bundle/transaction",
-            person=int(row[PERSON]),
-            make=lambda _, text=text: text,
-            control_id=number,
-        )
 
 
 def written(resource: Resource) -> str:
