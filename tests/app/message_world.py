@@ -73,14 +73,15 @@ def report(
     value: str = "7.30",
     number: str = "P1",
     filler: str = "L1",
+    visit_number: str = "V1",
     **person: Any,
 ) -> bytes:
-    """Return an ORU with one result."""
+    """Return an ORU with one result; without a visit where that has no number."""
     sender = person.get("sender", HOSPITAL)
     lines = [
         header("ORU^R01^ORU_R01", control_id, sender=sender),
         patient(number, **person),
-        visit(),
+        *([visit(visit_number)] if visit_number else []),
         f"OBR|1||{filler}^LIS|LIPID^血脂|||20260301083000|||||||||||||||20260301093000||LAB|{status}",
         f"OBX|1|NM|14647-2^总胆固醇^LN|1|{value}|mmol/L|2.80-5.20|H|||{status}|||20260301093000",
     ]

@@ -116,7 +116,14 @@ class Sender:
             ledger.visits[patient] += 1
         else:
             value = f"{number % 7}.{at}0"
-            body = report(control_id, filler=f"L{key}", status="F" if at == 1 else "C", value=value, **more)
+            body = report(
+                control_id,
+                filler=f"L{key}",
+                status="F" if at == 1 else "C",
+                value=value,
+                visit_number=f"V{key}",
+                **more,
+            )
             ledger.results.setdefault(patient, {})[f"L{key}"] = value
             ledger.versions[f"L{key}"] += 1
         ledger.sent[control_id] = body
@@ -241,7 +248,7 @@ async def assert_all_agrees(home: Path, ledger: Ledger) -> None:
             stored = dict(await connection.fetch("SELECT type, count(*) FROM records_resource GROUP BY type"))
             assert stored["Encounter"] >= ledger.visits.total()
             assert stored["Observation"] == len(ledger.versions) + ledger.created
-            staged = await connection.fetchval("SELECT count(*) FROM lake_staged_row")
+            staged = await connection.fetchval("SELECT count(*) FROM lake_staged")
             assert staged == 0
             traces = await connection.fetchval(
                 """SELECT count(*) FROM audit_entry WHERE action = 'message.take' AND outcome = 'done'

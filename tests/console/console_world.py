@@ -30,11 +30,13 @@ from kangshu.app.platform import Platform
 from kangshu.app.settings import Settings
 from kangshu.app.subscriptions import listeners
 from kangshu.app.whereabouts import LakeWhereabouts
-from kangshu.declarations import Pack, load_pack
+from kangshu.declarations import BASE_PACK, Pack, load_pack
 from kangshu.identity import Linker
 from kangshu.intake import IntakeServices, Receipt, describe_file, get_receipt, take_in
 from kangshu.kernel.texts import Text
 from kangshu.lake import Engine
+from kangshu.mapping import load_authorities
+from kangshu.mapping.rows import RowMapper
 from kangshu.security.keys import Keys
 from kangshu.security.operations import create_account
 from kangshu.security.principals import Principal, Reach, Role
@@ -267,6 +269,16 @@ def base_pack() -> Pack:
     return _pack[0]
 
 
+_rows: list[RowMapper] = []
+
+
+def base_rows() -> RowMapper:
+    """Return the base pack's mapping of rows, compiled once for a test run."""
+    if not _rows:
+        _rows.append(RowMapper(base_pack(), load_authorities(BASE_PACK / "authorities.toml")))
+    return _rows[0]
+
+
 @asynccontextmanager
 async def open_world(
     *, home: Path, database_url: str, keys: Keys, clock: MovingClock
@@ -440,6 +452,7 @@ def doors(
         console.Services(
             engine=platform.engine,
             whereabouts=LakeWhereabouts(platform),
+            rows=base_rows(),
             write_template=lambda dataset: b"PK" + dataset.name.encode(),
             anchor=platform.home / "anchor",
             replay=replay,

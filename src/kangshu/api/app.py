@@ -54,7 +54,7 @@ def build(services: Services) -> FastAPI:
 
 
 class FhirRoute(BaseRoute):
-    """Leads everything under `/fhir` to its door, `/fhir` itself too: a framework's mount would redirect it."""
+    """Leads what is under `/fhir` to its door, `/fhir` itself too: a framework's mount would redirect it."""
 
     def __init__(self, door: FhirDoor) -> None:
         self._door = door

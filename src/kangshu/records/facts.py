@@ -202,7 +202,7 @@ def measures_with(resource: Mapping[str, Any], code: str) -> Iterator[Measure]:
         yield measure_of(resource)
     components = resource.get("component")
     for one in components[:_PARTS_MOST] if isinstance(components, list) else ():
-        if isinstance(one, Mapping) and code in codes_of(one.get("code")):
+        if isinstance(one, dict) and code in codes_of(one.get("code")):
             yield measure_of(one)
 
 
@@ -215,14 +215,14 @@ def _parts(resource: Mapping[str, Any]) -> Iterator[Measure]:
     components = resource.get("component")
     if isinstance(components, list):
         for one in components[:_PARTS_MOST]:
-            if isinstance(one, Mapping):
+            if isinstance(one, dict):
                 yield measure_of(one)
 
 
 def _value(holder: Mapping[str, Any]) -> tuple[str | None, Decimal | None, str | None]:
     """Return the value as text, as a number where it is one, and its unit."""
     quantity = holder.get("valueQuantity")
-    if isinstance(quantity, Mapping):
+    if isinstance(quantity, dict):
         number = _number(quantity.get("value"))
         comparator = quantity.get("comparator")
         unit = _first_text(quantity.get("unit"), quantity.get("code"))
@@ -244,10 +244,10 @@ def _value(holder: Mapping[str, Any]) -> tuple[str | None, Decimal | None, str |
 def _usual(holder: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None, str | None]:
     ranges = holder.get("referenceRange")
     for one in ranges if isinstance(ranges, list) else ():
-        if not isinstance(one, Mapping):
+        if not isinstance(one, dict):
             continue
         low, high = (
-            _number(bound.get("value")) if isinstance(bound := one.get(name), Mapping) else None
+            _number(bound.get("value")) if isinstance(bound := one.get(name), dict) else None
             for name in ("low", "high")
         )
         usual = one.get("text")
@@ -277,9 +277,9 @@ def _title(type_: str, resource: Mapping[str, Any]) -> str | None:
 def _code(type_: str, resource: Mapping[str, Any]) -> tuple[str | None, str | None]:
     for path in _TITLES.get(type_, _USUAL_TITLES):
         for value in _at(resource, path.split(".")):
-            codings = value.get("coding", (value,)) if isinstance(value, Mapping) else ()
+            codings = value.get("coding", (value,)) if isinstance(value, dict) else ()
             for coding in codings if isinstance(codings, list | tuple) else ():
-                if isinstance(coding, Mapping) and isinstance(code := coding.get("code"), str):
+                if isinstance(coding, dict) and isinstance(code := coding.get("code"), str):
                     system = coding.get("system")
                     return _cut(code, _TITLE_MOST), system if isinstance(system, str) else None
     return None, None
@@ -316,7 +316,7 @@ def _words_at(resource: Mapping[str, Any], path: str) -> Iterator[str]:
 def _at(resource: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     found: list[Any] = [resource]
     for name in names:
-        found = [one.get(name) for one in found if isinstance(one, Mapping)]
+        found = [one.get(name) for one in found if isinstance(one, dict)]
         found = [inner for one in found for inner in (one if isinstance(one, list) else (one,))]
     return [one for one in found if one is not None]
 
@@ -333,13 +333,13 @@ def _words(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _words(one)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield from _words_of(value)
 
 
 def _words_of(value: Mapping[str, Any]) -> Iterator[str]:
     codings = value.get("coding")
-    codings = [one for one in codings if isinstance(one, Mapping)] if isinstance(codings, list) else []
+    codings = [one for one in codings if isinstance(one, dict)] if isinstance(codings, list) else []
     text = _first_text(
         value.get("text"),
         value.get("display"),

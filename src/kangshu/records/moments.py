@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -59,7 +58,7 @@ def span_of(text: object) -> Span | None:
 
 def span_of_period(period: object) -> Span | None:
     """Return what a FHIR Period covers; open ends reach to `EARLIEST` and `LATEST`."""
-    if not isinstance(period, Mapping):
+    if not isinstance(period, dict):
         return None
     start, end = span_of(period.get("start")), span_of(period.get("end"))
     if start is None and end is None:
@@ -71,13 +70,13 @@ def span_of_period(period: object) -> Span | None:
 
 def span_of_timing(timing: Any) -> Span | None:
     """Return what a FHIR Timing covers: from its first event to its last, or its bounds."""
-    if not isinstance(timing, Mapping):
+    if not isinstance(timing, dict):
         return None
     spans = [span for event in timing.get("event", ()) if (span := span_of(event))]
     if spans:
         return Span(min(one.start for one in spans), max(one.end for one in spans), spans[0].whole_day)
     repeat = timing.get("repeat")
-    return span_of_period(repeat.get("boundsPeriod")) if isinstance(repeat, Mapping) else None
+    return span_of_period(repeat.get("boundsPeriod")) if isinstance(repeat, dict) else None
 
 
 def _days(year: int, month: int, day: int) -> Span:

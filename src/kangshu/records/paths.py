@@ -49,10 +49,10 @@ def values_at(resource: Mapping[str, Any], places: tuple[Place, ...]) -> Iterato
         last = len(place.names) - 1
         for number, name in enumerate(place.names):
             cast = place.cast if number == last else ""
-            found = [value for one in found if isinstance(one, Mapping) for value in _step(one, name, cast)]
+            found = [value for one in found if isinstance(one, dict) for value in _step(one, name, cast)]
         if place.where:
             key, wanted = place.where
-            found = [one for one in found if isinstance(one, Mapping) and one.get(key) == wanted]
+            found = [one for one in found if isinstance(one, dict) and one.get(key) == wanted]
         yield from found
 
 
@@ -62,9 +62,9 @@ def tokens_of(value: Any) -> Iterator[tuple[str | None, str]]:
         yield None, "true" if value else "false"
     elif isinstance(value, str):
         yield None, value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for coding in value.get("coding") or ():
-            if isinstance(coding, Mapping):
+            if isinstance(coding, dict):
                 yield from _coded(coding.get("system"), coding.get("code"))
         yield from _coded(value.get("system"), value.get("code"))
         yield from _coded(value.get("system"), value.get("value"))
@@ -77,7 +77,7 @@ def _coded(system: Any, code: Any) -> Iterator[tuple[str | None, str]]:
 
 def reference_of(value: Any) -> tuple[str, str] | None:
     """Return type and id of what a reference leads to; a canonical or an absolute address by its end."""
-    literal = value.get("reference") if isinstance(value, Mapping) else value
+    literal = value.get("reference") if isinstance(value, dict) else value
     if not isinstance(literal, str):
         return None
     kind, _, identity = literal.partition("/_history/")[0].rpartition("/")
@@ -95,7 +95,7 @@ def texts_of(value: Any) -> Iterator[str]:
     """Yield every text of what a string parameter points at: a name or an address has several."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for one in value.values():
             yield from texts_of(one)
     elif isinstance(value, list):

@@ -197,11 +197,11 @@ def codes_of(concept: Any) -> Iterator[str]:
     for one in _list(concept):
         if isinstance(one, str):
             yield one
-        elif isinstance(one, Mapping):
+        elif isinstance(one, dict):
             if isinstance(code := one.get("code"), str):
                 yield code
             for coding in _list(one.get("coding")):
-                if isinstance(coding, Mapping) and isinstance(code := coding.get("code"), str):
+                if isinstance(coding, dict) and isinstance(code := coding.get("code"), str):
                     yield code
 
 

@@ -1,4 +1,4 @@
-"""Bundles at the door: a transaction is one request to the lane, the entries of a batch stand for themselves."""
+"""Bundles at the door: a transaction is one request to the lane, each entry of a batch one of its own."""
 
 from __future__ import annotations
 

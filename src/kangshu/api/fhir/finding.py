@@ -104,7 +104,8 @@ async def everything(asked: Asked) -> Response:
 async def show_history(asked: Asked) -> Response:
     """Answer with the versions of a resource, the newest first."""
     principal = await asked.reader()
-    given = dict(await _parameters(asked))
+    parameters = await _parameters(asked)
+    given = dict(parameters)
     if unknown := sorted(given.keys() - {_PAGE, _COUNT, *_SHOWING}):
         raise ParameterRefusedError(say["fhir_parameter"], place=_shown(unknown[0]))
     finder = _Finder(asked, principal, what=f"{asked.type}/{asked.id}/_history")
@@ -123,7 +124,7 @@ async def show_history(asked: Asked) -> Response:
         opened = await finder.open(connection, there, None)
     contents = {version.version: content for version, content in zip(there, opened, strict=True)}
     entries = [_past(asked, version, contents.get(version.version)) for version in page.versions]
-    return _bundle(asked, "history", entries, total=None, given=given, following=page.next)
+    return _bundle(asked, "history", entries, total=None, given=parameters, following=page.next)
 
 
 async def _following(
@@ -265,8 +266,7 @@ def _page(
         % (root, one.type.encode(), one.id.encode(), content)
         for one, content in zip(page.resources, contents, strict=True)
     ]
-    given = dict(parameters)
-    return _bundle(asked, "searchset", entries, total=page.total, given=given, following=page.next)
+    return _bundle(asked, "searchset", entries, total=page.total, given=parameters, following=page.next)
 
 
 def _past(asked: Asked, version: records.SealedResource, content: bytes | None) -> bytes:
@@ -290,19 +290,18 @@ def _bundle(
     entries: Sequence[bytes],
     *,
     total: int | None,
-    given: Mapping[str, str],
+    given: Sequence[tuple[str, str]],
     following: str | int | None,
 ) -> Response:
-    """Return a Bundle whose links name pages and forms only: a search's values may be somebody's."""
+    """Return a Bundle; the link to the next page names the page alone, and nobody who is searched for."""
     request = asked.request
     path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).removesuffix("/_search")
     address = f"{base(request)}{path}"
-    form = {name: given[name] for name in _SHOWING if name in given}
-    own = {**form, _PAGE: given[_PAGE]} if _PAGE in given else form
-    links = [{"relation": "self", "url": _with(address, own)}]
+    links = [{"relation": "self", "url": _with(address, given)}]
     if following:
-        count = {_COUNT: given[_COUNT]} if kind == "history" and _COUNT in given else {}
-        links.append({"relation": "next", "url": _with(address, {**form, **count, _PAGE: str(following)})})
+        kept = (*_SHOWING, _COUNT) if kind == "history" else _SHOWING
+        further = [*((name, value) for name, value in given if name in kept), (_PAGE, str(following))]
+        links.append({"relation": "next", "url": _with(address, further)})
     head: dict[str, object] = {"resourceType": "Bundle", "type": kind, "link": links}
     if total is not None:
         head["total"] = total
@@ -312,7 +311,7 @@ def _bundle(
     return resource_response(request, body)
 
 
-def _with(address: str, parameters: Mapping[str, str]) -> str:
+def _with(address: str, parameters: Sequence[tuple[str, str]]) -> str:
     return f"{address}?{urlencode(parameters)}" if parameters else address
 
 

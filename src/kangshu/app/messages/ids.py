@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
 from kangshu.mapping import MakeId
 from kangshu.security.keys import Keys
 
-_ID_BYTES = 15  # 24 characters of base32, and room for more resources than a country will ever have
+_ID_BYTES = 15  # 30 characters, and room for more resources than a country will ever have
 
 
 def id_maker(keys: Keys) -> MakeId:
@@ -17,7 +16,6 @@ def id_maker(keys: Keys) -> MakeId:
     seed = hashlib.blake2b(keys.lookup_key, digest_size=32, person=b"kangshu-ids").digest()
 
     def make_id(type: str, key: str) -> str:  # noqa: A002 - the protocol's word, and FHIR's
-        digest = hashlib.blake2b(f"{type}|{key}".encode(), digest_size=_ID_BYTES, key=seed).digest()
-        return base64.b32encode(digest).decode("ascii").lower()
+        return hashlib.blake2b(f"{type}|{key}".encode(), digest_size=_ID_BYTES, key=seed).hexdigest()
 
     return make_id

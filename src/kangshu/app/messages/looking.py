@@ -6,9 +6,19 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from kangshu import records
-from kangshu.consent import ConsentError, Purpose, ReadRequest, Whereabouts, grant_reads
+from kangshu.consent import (
+    AccessGrant,
+    ConsentError,
+    Purpose,
+    ReadRequest,
+    UnlinkedRead,
+    Whereabouts,
+    allow_unlinked,
+    grant_reads,
+)
 from kangshu.kernel.clock import Clock
 from kangshu.records import FhirAnswer, FhirLook
 from kangshu.security.principals import Principal
@@ -16,6 +26,7 @@ from kangshu.storage.database import Connection, Database
 
 _BATCH_MOST = 64
 _BATCHES_AT_ONCE = 2  # one waits for the disk while the other is answered
+_DOCUMENTS = "Binary"
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +38,23 @@ class _Waiting:
     done: asyncio.Future[FhirAnswer] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def what(self) -> str:
+        version = f"/_history/{self.look.version}" if self.look.version else ""
+        return f"{self.look.type}/{self.look.id}{version}"
+
+    def answer(self, answer: FhirAnswer | Exception) -> None:
+        if self.done.done():  # the caller is gone
+            return
+        if isinstance(answer, Exception):
+            self.done.set_exception(answer)
+            self.done.exception()  # a caller who has gone is no defect to report
+        else:
+            self.done.set_result(answer)
+
+
+_Sealed = records.SealedResource | records.SealedDocument
 
 
 class ReadLane:
@@ -57,67 +85,118 @@ class ReadLane:
                     await self._answer(connection, batch)
             except Exception as error:  # noqa: BLE001 - each caller is told, by its own door
                 for waiting in batch:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(error)
-                        waiting.done.exception()  # a caller who has gone is no defect to report
+                    waiting.answer(error)
 
     async def _answer(self, connection: Connection, batch: Sequence[_Waiting]) -> None:
         now = self._clock.now()
-        found = await _read(connection, [one.look for one in batch])
-        asked = [
-            (waiting, sealed)
-            for waiting, sealed in zip(batch, found, strict=True)
-            if sealed is not None and sealed.person is not None
-        ]
-        requests = [
-            ReadRequest(
-                principal=waiting.principal,
-                person=sealed.person,
-                purpose=waiting.purpose,
-                reason=waiting.reason,
-                known_institutions=frozenset({sealed.institution}),
-            )
-            for waiting, sealed in asked
-        ]
-        grants = await grant_reads(connection, requests=requests, now=now, whereabouts=self._whereabouts)
-        granted = {id(waiting): grant for (waiting, _), grant in zip(asked, grants, strict=True)}
-        for waiting, sealed in zip(batch, found, strict=True):
-            grant = granted.get(id(waiting))
-            if isinstance(grant, ConsentError):
-                waiting.done.set_exception(grant)
-                waiting.done.exception()
-            elif sealed is None:
-                waiting.done.set_result(FhirAnswer(status=404, body=b""))
-            elif sealed.deleted:
-                waiting.done.set_result(
-                    FhirAnswer(status=410, body=b"", type=sealed.type, id=sealed.id, version=sealed.version)
-                )
+        found = list(zip(batch, await _read(connection, batch), strict=True))
+        grants = await self._grants(connection, found, now)
+        for waiting, sealed in found:
+            granted = grants.get(id(waiting))
+            if sealed is None:
+                waiting.answer(FhirAnswer(status=404, body=b""))
+            elif isinstance(granted, ConsentError):
+                waiting.answer(granted)
             else:
-                waiting.done.set_result(
-                    FhirAnswer(
-                        status=200,
-                        body=sealed.open(grant=grant, now=now),
-                        type=sealed.type,
-                        id=sealed.id,
-                        version=sealed.version,
-                        updated_at=sealed.updated_at,
+                waiting.answer(_opened(sealed, granted, now))
+
+    async def _grants(
+        self, connection: Connection, found: Sequence[tuple[_Waiting, _Sealed | None]], now: datetime
+    ) -> dict[int, AccessGrant | ConsentError | None]:
+        """Return the grant for each read, by its identity, or why there is none; both are on record."""
+        linked: list[_Waiting] = []
+        unlinked: list[_Waiting] = []
+        requests: list[ReadRequest] = []
+        others: list[UnlinkedRead] = []
+        for waiting, sealed in found:
+            if sealed is None:
+                continue
+            if sealed.person is not None:
+                linked.append(waiting)
+                requests.append(
+                    ReadRequest(
+                        principal=waiting.principal,
+                        person=sealed.person,
+                        purpose=waiting.purpose,
+                        reason=waiting.reason,
+                        known_institutions=frozenset({sealed.institution}),
+                        what=waiting.what,
                     )
                 )
+            elif records.may_concern_persons(type=waiting.look.type):
+                unlinked.append(waiting)
+                others.append(
+                    UnlinkedRead(
+                        principal=waiting.principal,
+                        institution=sealed.institution,
+                        purpose=waiting.purpose,
+                        reason=waiting.reason,
+                        what=waiting.what,
+                    )
+                )
+        grants = await grant_reads(connection, requests=requests, now=now, whereabouts=self._whereabouts)
+        allowed = await allow_unlinked(connection, requests=others, now=now)
+        return {
+            **{id(waiting): one for waiting, one in zip(linked, grants, strict=True)},
+            **{id(waiting): one for waiting, one in zip(unlinked, allowed, strict=True)},
+        }
 
 
-async def _read(connection: Connection, looks: Sequence[FhirLook]) -> list[records.SealedResource | None]:
-    """Return present versions in one look-up; earlier ones, which few ask for, one by one."""
-    present = [(look.type, look.id) for look in looks if look.version is None]
-    found = dict(zip(present, await records.read_many(connection, requests=present), strict=True))
-    sealed: list[records.SealedResource | None] = []
-    for look in looks:
-        if look.version is None:
+def _opened(sealed: _Sealed, grant: AccessGrant | None, now: datetime) -> FhirAnswer | Exception:
+    if isinstance(sealed, records.SealedDocument):
+        return FhirAnswer(
+            status=200,
+            body=sealed.open(grant=grant, now=now),
+            type=_DOCUMENTS,
+            id=sealed.id,
+            version=sealed.version,
+            updated_at=sealed.stored_at,
+            media_type=sealed.media_type,
+        )
+    if sealed.deleted:
+        return FhirAnswer(status=410, body=b"", type=sealed.type, id=sealed.id, version=sealed.version)
+    try:
+        body = sealed.open(grant=grant, now=now)
+    except records.ContentDamagedError as error:  # the others of the batch are whole
+        return error
+    return FhirAnswer(
+        status=200,
+        body=body,
+        type=sealed.type,
+        id=sealed.id,
+        version=sealed.version,
+        updated_at=sealed.updated_at,
+    )
+
+
+async def _read(connection: Connection, batch: Sequence[_Waiting]) -> list[_Sealed | None]:
+    """Return present versions in one look-up; documents and earlier versions, which few ask for, singly."""
+    present = dict.fromkeys((one.look.type, one.look.id) for one in batch if one.look.version is None)
+    wanted = list(present)
+    found = dict(zip(wanted, await records.read_many(connection, requests=wanted), strict=True))
+    sealed: list[_Sealed | None] = []
+    for waiting in batch:
+        look = waiting.look
+        if look.type == _DOCUMENTS:
+            document = await _document(connection, look)
+            sealed.append(document or found.get((look.type, look.id)))
+        elif look.version is None:
             sealed.append(found[(look.type, look.id)])
-            continue
-        try:
-            version = await records.read_version(connection, type=look.type, id=look.id, version=look.version)
-        except records.ResourceUnknownError:
-            sealed.append(None)
         else:
-            sealed.append(version)
+            sealed.append(await _version(connection, look))
     return sealed
+
+
+async def _document(connection: Connection, look: FhirLook) -> records.SealedDocument | None:
+    try:
+        return await records.read_document(connection, id=look.id, version=look.version)
+    except records.DocumentUnknownError:
+        return None
+
+
+async def _version(connection: Connection, look: FhirLook) -> records.SealedResource | None:
+    assert look.version is not None, "asked for"
+    try:
+        return await records.read_version(connection, type=look.type, id=look.id, version=look.version)
+    except records.ResourceUnknownError:
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from kangshu.intake.messages import MessageFormat, MessageResult
 from kangshu.kernel.errors import KangshuError
@@ -15,6 +15,12 @@ from kangshu.mapping.rows import DatasetRow
 from kangshu.records import FhirAnswer, FhirRequest
 from kangshu.security.principals import Principal
 from kangshu.standards import hl7v2
+
+
+Identifiers: TypeAlias = tuple[tuple[str | None, str], ...]
+"""Business numbers (system, value) all of which a resource must have; no system means any."""
+Criterion: TypeAlias = tuple[str, Identifiers]
+"""A type, and the numbers of what is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +59,7 @@ class Interaction:
     id: str
     draft: int | None
     if_match: int | None = None
-    if_none_exist: tuple[tuple[str | None, str], ...] = ()
+    if_none_exist: Identifiers = ()
     upsert: bool = False
     """Whether an id that is not known yet is welcome."""
 
@@ -78,10 +84,12 @@ class Prepared:
     contexts: frozenset[str] = frozenset()
     """Drafts (`Type/id`) that are brought along only: stored where nothing is known under their id."""
     interactions: Sequence[Interaction] = ()
-    conditional: Mapping[str, tuple[str, tuple[tuple[str | None, str], ...]]] = field(
-        default_factory=dict[str, "tuple[str, tuple[tuple[str | None, str], ...]]"]
-    )
+    conditional: Mapping[str, Criterion] = field(default_factory=dict[str, Criterion])
     """References that say what to look for (`Practitioner?identifier=...`), read."""
+    turned: list[tuple[dict[str, Any], dict[str, Any]]] = field(
+        default_factory=list[tuple[dict[str, Any], dict[str, Any]]], repr=False
+    )
+    """References that an attempt to store turned elsewhere, and what they were before."""
     rows: Sequence[DatasetRow] = field(default=(), repr=False)
     """What the drafts say as rows of data sets, where they came together."""
     row_notes: list[Note] = field(default_factory=list[Note])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import structlog
+
 from kangshu.app.errors import say
 from kangshu.app.messages.model import Arrival, Prepared, Refusal
 from kangshu.app.messages.reading_fhir import read_fhir
@@ -15,11 +17,14 @@ from kangshu.records import FhirRequest
 from kangshu.security.principals import Principal
 from kangshu.standards import cda, fhir, hl7v2
 
+log = structlog.get_logger(__name__)
+
 _CODE_MOST = 64  # what the directory takes
 _ODD = re.compile(r"[^\w.\-]+")
 UNNAMED = "UNNAMED"
 """The sender of messages in which nobody names himself."""
 
+_EDGES = b"\r\n\t \x0b\x1c\0"
 _LEADING = {"ADT", "BAR", "SIU", "DFT"}
 """Messages that are about the patient and the visit; the others bring both along only."""
 _BROUGHT_ALONG = {"Patient", "Encounter", "Coverage", "RelatedPerson"}
@@ -36,7 +41,7 @@ def format_of(body: bytes) -> MessageFormat | None:
 
 def read(arrival: Arrival, tools: Tools, *, request: FhirRequest | None = None) -> Prepared:
     """Return what the message says, or its refusal; nothing that is sent makes this raise."""
-    prepared = Prepared(arrival=arrival, digest=digest_of(arrival.body), sender=arrival.sender or "")
+    prepared = Prepared(arrival=arrival, digest=_digest_of(arrival), sender=arrival.sender or "")
     prepared.request = request
     try:
         if arrival.format is MessageFormat.HL7V2:
@@ -58,7 +63,24 @@ def read(arrival: Arrival, tools: Tools, *, request: FhirRequest | None = None) 
         condition = error.error_code if isinstance(error, hl7v2.Hl7Error) else None
         prepared.refusal = Refusal(code=code, place=error.place, text=error.text, error_code=condition)
         prepared.failure, prepared.mapped = error, None
+    except Exception as error:  # noqa: BLE001 - a defect of ours: the sender's other messages must not wait
+        log.error("message could not be read", type=prepared.type, error=type(error).__name__)
+        prepared.refusal = Refusal(code="AE", place=None, text=say["message_fault"])
+        prepared.mapped = None
     return prepared
+
+
+def _digest_of(arrival: Arrival) -> bytes:
+    """Return what equal contents are known by: how the lines of an HL7 v2 message end is none of its content.
+
+    A message that is sent over MLLP and once more in a file is the same message.
+    """
+    body = arrival.body
+    if arrival.format is MessageFormat.HL7V2:
+        body = body.strip(_EDGES)
+        if b"\n" in body:
+            body = body.replace(b"\r\n", b"\r").replace(b"\n", b"\r")
+    return digest_of(body)
 
 
 def _read_hl7(prepared: Prepared, tools: Tools) -> None:

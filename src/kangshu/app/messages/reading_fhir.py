@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from kangshu.app.errors import say
-from kangshu.app.messages.model import Interaction, Prepared
+from kangshu.app.messages.model import Criterion, Identifiers, Interaction, Prepared
 from kangshu.app.messages.tools import Tools
+from kangshu.intake.messages import digest_of
 from kangshu.kernel.errors import KangshuError, Kind
 from kangshu.mapping import (
     Draft,
@@ -32,6 +34,13 @@ from kangshu.standards import fhir
 _ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
 _RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
 _ENTRIES_MOST = 20_000  # a whole life in one Bundle has a few thousand
+_NOT_KEPT = frozenset({"Parameters", "OperationOutcome"})  # parts of requests and answers
+_FORMS_A_QUERY = re.compile(rb"\?|\\u003[fF]|&#")
+_UNESCAPED_COMMA = re.compile(r"(?<!\\),")
+_APPLICATION_MOST = 200
+_LOCAL_ADDRESSES = ("urn:uuid:", "urn:oid:")
+_ATTACHING = frozenset({"Communication", "Consent", "DiagnosticReport", "DocumentReference", "Media"})
+"""Types whose attachments may lead to another entry of their Bundle."""
 
 
 class FhirRefusedError(KangshuError):
@@ -54,27 +63,50 @@ def read_fhir(prepared: Prepared, tools: Tools) -> None:
         FhirError: it is neither JSON nor XML.
     """
     request = prepared.request
-    if request is not None and request.method == "delete":
-        assert request.type, "the door took it from the address"
-        assert request.id, "the door took it from the address"
-        prepared.type, prepared.control_id = request.type, request.request_id
-        prepared.repeatable = request.request_id is None
-        prepared.interactions = (Interaction(method="delete", type=request.type, id=request.id, draft=None),)
-        prepared.mapped = Mapped(drafts=())
-        return
-    content_type = request.content_type if request else None
-    resource = fhir.read(prepared.arrival.body, content_type=content_type)
+    if request is not None:
+        _name_request(prepared, request)
+        if request.method == "delete":
+            _read_deletion(prepared, request)
+            return
+    resource = request.resource if request is not None else None
+    if resource is None:
+        content_type = request.content_type if request else None
+        resource = fhir.read(prepared.arrival.body, content_type=content_type)
     kind = str(resource.get("resourceType", ""))
-    prepared.type = kind[:64]
+    prepared.type = kind if kind in fhir.RESOURCE_TYPES else ""  # it goes into lists and logs
     issues = fhir.validate(resource)
     if any(one.is_error for one in issues):
         raise FhirRefusedError(issues)
-    if kind == "Bundle":
+    if request is not None and request.method != "bundle":
+        _read_one(prepared, tools, resource, request)
+    elif kind == "Bundle":
         _Bundle(prepared, tools, resource).read()
     elif request is not None:
-        _read_one(prepared, tools, resource, request)
+        raise FhirRefusedError([_issue("fhir_bundle_type", "resourceType", code="invalid")], status=400)
     else:
         _read_kept(prepared, tools, resource)
+
+
+def _name_request(prepared: Prepared, request: FhirRequest) -> None:
+    """Let a request be known again by its client's name for it and by everything that it asks."""
+    prepared.control_id = request.request_id
+    prepared.repeatable = request.request_id is None
+    prepared.application = prepared.arrival.received_by[:_APPLICATION_MOST]
+    if request.request_id is not None:
+        asked = (request.method, request.type, request.id, request.if_match, request.if_none_exist)
+        prepared.digest = digest_of(repr(asked).encode() + b"\n" + prepared.arrival.body)
+
+
+def _read_deletion(prepared: Prepared, request: FhirRequest) -> None:
+    assert request.type, "the door took it from the address"
+    assert request.id, "the door took it from the address"
+    prepared.type = request.type
+    prepared.interactions = (
+        Interaction(
+            method="delete", type=request.type, id=request.id, draft=None, if_match=request.if_match
+        ),
+    )
+    prepared.mapped = Mapped(drafts=())
 
 
 def _read_one(prepared: Prepared, tools: Tools, resource: dict[str, Any], request: FhirRequest) -> None:
@@ -82,13 +114,12 @@ def _read_one(prepared: Prepared, tools: Tools, resource: dict[str, Any], reques
     kind = resource["resourceType"]
     if request.type != kind:
         raise FhirRefusedError([_issue("fhir_type_differs", "resourceType", code="invalid")], status=400)
-    prepared.control_id = request.request_id
-    prepared.repeatable = request.request_id is None
+    if request.base and request.base.encode() in prepared.arrival.body:
+        _rewrite(resource, {}, prepared, tools, keep=False)
     if request.method == "update":
         if resource.get("id") != request.id:
             raise FhirRefusedError([_issue("fhir_id_differs", f"{kind}.id", code="invalid")], status=400)
         identity = request.id or ""
-        resource["id"] = identity
     else:
         identity = _new_id(tools, prepared, kind, "0")
     act = Interaction(
@@ -130,11 +161,11 @@ class _Bundle:
         prepared, request = self._prepared, self._prepared.request
         if len(self._entries) > _ENTRIES_MOST:
             raise FhirRefusedError([_issue("fhir_too_many", "Bundle.entry", code="too-costly")])
-        if request is not None and self._keeps:
+        if request is not None and self._type != "transaction":
             raise FhirRefusedError([_issue("fhir_bundle_type", "Bundle.type", code="invalid")], status=400)
         prepared.type = f"Bundle/{self._type}"
-        prepared.control_id = request.request_id if request else self._identifier
-        prepared.repeatable = request is not None and request.request_id is None
+        if request is None:
+            prepared.control_id = self._identifier
         found: list[tuple[dict[str, Any] | None, Interaction]] = []
         for number, entry in enumerate(self._entries):
             if (act := self._act(number, entry)) is not None:
@@ -148,7 +179,7 @@ class _Bundle:
                 acts.append(act)
                 continue
             _rewrite(resource, self._targets, prepared, self._tools, keep=self._keeps)
-            acts.append(_at(act, len(drafts)))
+            acts.append(replace(act, draft=len(drafts)))
             drafts.append((resource, act.id))
         _fill(prepared, self._tools, drafts, acts)
 
@@ -162,22 +193,13 @@ class _Bundle:
             identity = _kept_id(self._tools, self._prepared, kind, resource.get("id"), str(number))
             return Interaction(method="update", type=kind, id=identity, draft=None, upsert=True)
         request = entry.get("request", {})
-        method, url = str(request.get("method", "")), str(request.get("url", "")).lstrip("/")
+        method, url = str(request.get("method", "")), self._here(str(request.get("url", "")))
         if method == "POST" and resource is not None:
-            kind = resource["resourceType"]
-            if url.partition("?")[0] != kind:
-                raise FhirRefusedError([_issue("fhir_type_differs", f"{place}.request.url", code="invalid")])
-            return Interaction(
-                method="create",
-                type=kind,
-                id=_new_id(self._tools, self._prepared, kind, str(number)),
-                draft=None,
-                if_none_exist=_criteria(request.get("ifNoneExist")),
-            )
+            return self._creation(number, resource, request, url)
         match = _RELATIVE.match(url)
-        if match and method in ("PUT", "DELETE"):
-            if method == "PUT" and (resource is None or resource["resourceType"] != match[1]):
-                raise FhirRefusedError([_issue("fhir_type_differs", f"{place}.resource", code="invalid")])
+        if match and not match[3] and match[1] in fhir.RESOURCE_TYPES and method in ("PUT", "DELETE"):
+            if method == "PUT":
+                self._check_put(place, resource, match[1], match[2])
             return Interaction(
                 method="update" if method == "PUT" else "delete",
                 type=match[1],
@@ -187,6 +209,36 @@ class _Bundle:
                 upsert=method == "PUT",
             )
         raise FhirRefusedError([_issue("fhir_method", f"{place}.request", code="not-supported")])
+
+    def _creation(
+        self, number: int, resource: dict[str, Any], request: Mapping[str, Any], url: str
+    ) -> Interaction:
+        kind, place = resource["resourceType"], f"Bundle.entry[{number}]"
+        if url.partition("?")[0] != kind:
+            raise FhirRefusedError([_issue("fhir_type_differs", f"{place}.request.url", code="invalid")])
+        if kind in _NOT_KEPT:
+            raise FhirRefusedError([_issue("fhir_not_kept", f"{place}.resource", code="not-supported")])
+        return Interaction(
+            method="create",
+            type=kind,
+            id=_new_id(self._tools, self._prepared, kind, str(number)),
+            draft=None,
+            if_none_exist=_criteria(request.get("ifNoneExist"), place=f"{place}.request.ifNoneExist"),
+        )
+
+    def _check_put(self, place: str, resource: dict[str, Any] | None, kind: str, identity: str) -> None:
+        if resource is None or resource["resourceType"] != kind:
+            raise FhirRefusedError([_issue("fhir_type_differs", f"{place}.resource", code="invalid")])
+        if resource.setdefault("id", identity) != identity:
+            raise FhirRefusedError([_issue("fhir_id_differs", f"{place}.resource.id", code="invalid")])
+        if kind in _NOT_KEPT:
+            raise FhirRefusedError([_issue("fhir_not_kept", f"{place}.resource", code="not-supported")])
+
+    def _here(self, url: str) -> str:
+        """Return an address of this door without the door's own."""
+        request = self._prepared.request
+        own = request.base if request is not None else None
+        return (url.removeprefix(f"{own}/") if own else url).lstrip("/")
 
     def _note_target(self, entry: dict[str, Any], act: Interaction) -> None:
         target = f"{act.type}/{act.id}"
@@ -216,25 +268,64 @@ def _fill(
     drafts: list[Draft] = []
     subjects: dict[str, Subject] = {}
     named: dict[int, Subject] = {}
-    conditional: dict[str, tuple[str, tuple[tuple[str | None, str], ...]]] = {}
+    conditional: dict[str, Criterion] = {}
+    may_ask = _FORMS_A_QUERY.search(prepared.arrival.body) is not None
     for number, (resource, identity) in enumerate(resources):
         resource["id"] = identity
         kind = resource["resourceType"]
+        if may_ask:
+            conditional |= _conditions(resource)
         patient = patient_of(resource)
         if kind == "Patient":
             subjects[identity] = _whole_subject(resource, prepared.sender, tools)
         elif patient is None and (
-            told := named_subject_of(resource, sender=prepared.sender, authorities=tools.authorities)
+            told := named_subject_of(
+                _with_numbers(resource, conditional), sender=prepared.sender, authorities=tools.authorities
+            )
         ):
             named[number] = told
-        for holder, key in fhir.references(resource):
-            literal = holder[key]
-            if isinstance(literal, str) and "?" in literal:
-                conditional[literal] = _condition(literal)
         drafts.append(Draft(type=kind, id=identity, resource=resource, patient=patient))
-    prepared.mapped = Mapped(drafts=tuple(drafts))
+    prepared.mapped = Mapped(drafts=_with_attachments(drafts))
     prepared.subjects, prepared.named = subjects, named
     prepared.interactions, prepared.conditional = tuple(acts), conditional
+
+
+def _conditions(resource: Mapping[str, Any]) -> dict[str, Criterion]:
+    """Return the references that say what to look for, read."""
+    return {
+        literal: _condition(literal)
+        for holder, key in fhir.references(resource)
+        if isinstance(literal := holder[key], str) and "?" in literal and not _has_scheme(literal)
+    }
+
+
+def _with_numbers(resource: dict[str, Any], conditional: Mapping[str, Criterion]) -> dict[str, Any]:
+    """Return the resource as if it named by number whomever it says to look for."""
+    if not conditional:
+        return resource
+    told = dict(resource)
+    for name, value in resource.items():
+        literal = value.get("reference") if isinstance(value, dict) else None
+        if isinstance(literal, str) and literal in conditional:
+            system, number = conditional[literal][1][0]
+            told[name] = {"identifier": {"system": system, "value": number} if system else {"value": number}}
+    return told
+
+
+def _with_attachments(drafts: Sequence[Draft]) -> tuple[Draft, ...]:
+    """Let what a document attaches be about whom the document is about."""
+    if not any(draft.type == "Binary" for draft in drafts):
+        return tuple(drafts)
+    patients = {
+        part["attachment"].get("url"): draft.patient
+        for draft in drafts
+        if draft.type == "DocumentReference"
+        for part in draft.resource.get("content", ())
+    }
+    return tuple(
+        replace(draft, patient=patients.get(f"Binary/{draft.id}")) if draft.type == "Binary" else draft
+        for draft in drafts
+    )
 
 
 def _whole_subject(resource: Mapping[str, Any], sender: str, tools: Tools) -> Subject:
@@ -258,15 +349,37 @@ def _whole_subject(resource: Mapping[str, Any], sender: str, tools: Tools) -> Su
 def _rewrite(
     resource: dict[str, Any], targets: Mapping[str, str], prepared: Prepared, tools: Tools, *, keep: bool
 ) -> None:
-    """Point references at the resources' places here. With `keep`, the sender's own ids are translated."""
+    """Point references at the resources' places here. With `keep`, the sender's own ids are translated.
+
+    Raises:
+        FhirRefusedError: a request's reference leads to an entry that its Bundle does not have.
+    """
+    request = prepared.request
+    own = f"{request.base}/" if request is not None and request.base else None
     for holder, key in fhir.references(resource):
         literal = holder[key]
-        if not isinstance(literal, str):
-            continue
         if literal in targets:
             holder[key] = targets[literal]
+        elif own and literal.startswith(own):
+            holder[key] = targets.get(short := literal.removeprefix(own), short)
+        elif request is not None and literal.startswith(_LOCAL_ADDRESSES):
+            kind = resource["resourceType"]
+            raise FhirRefusedError([_issue("fhir_unresolved", f"{kind}: reference", code="not-found")])
         elif keep and (match := _RELATIVE.match(literal)):
             holder[key] = f"{match[1]}/{_kept_id(tools, prepared, match[1], match[2], '')}"
+    if targets and resource["resourceType"] in _ATTACHING:
+        _rewrite_attachments(resource, targets)
+
+
+def _rewrite_attachments(value: Any, targets: Mapping[str, str]) -> None:
+    if isinstance(value, dict):
+        if value.get("url") in targets and "valueUri" not in value:
+            value["url"] = targets[value["url"]]
+        for one in value.values():
+            _rewrite_attachments(one, targets)
+    elif isinstance(value, list):
+        for one in value:
+            _rewrite_attachments(one, targets)
 
 
 def _kept_id(tools: Tools, prepared: Prepared, kind: str, own: str | None, place: str) -> str:
@@ -283,27 +396,43 @@ def _new_id(tools: Tools, prepared: Prepared, kind: str, place: str) -> str:
     return tools.make_id(kind, f"{prepared.sender}|{name}{prepared.digest.hex()}|{place}")
 
 
-def _criteria(text: str | None) -> tuple[tuple[str | None, str], ...]:
+def _criteria(text: str | None, *, place: str = "If-None-Exist") -> Identifiers:
     """Read `identifier=system|value`: the only condition that names one resource."""
     if not text:
         return ()
-    pairs = parse_qsl(text.partition("?")[2] or text, keep_blank_values=True)
-    if not pairs or any(name != "identifier" or not value for name, value in pairs):
-        raise FhirRefusedError([_issue("fhir_condition", "If-None-Exist", code="not-supported")], status=412)
+    try:
+        pairs = parse_qsl(text.partition("?")[2] or text, keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        pairs = []
+    if not pairs or any(name != "identifier" or not _is_number(value) for name, value in pairs):
+        raise FhirRefusedError([_issue("fhir_condition", place, code="not-supported")], status=400)
     return tuple(_token(value) for _, value in pairs)
 
 
-def _condition(literal: str) -> tuple[str, tuple[tuple[str | None, str], ...]]:
+def _condition(literal: str) -> Criterion:
     kind, _, query = literal.partition("?")
-    pairs = [(name, value) for name, value in parse_qsl(query) if name == "identifier" and value]
-    if kind not in fhir.RESOURCE_TYPES or not pairs:
+    try:
+        pairs = parse_qsl(query, max_num_fields=20)
+    except ValueError:
+        pairs = []
+    numbers = [value for name, value in pairs if name == "identifier"]
+    if kind not in fhir.RESOURCE_TYPES or not numbers or not all(map(_is_number, numbers)):
         raise FhirRefusedError([_issue("fhir_condition", "reference", code="not-supported")])
-    return kind, tuple(_token(value) for _, value in pairs)
+    return kind, tuple(_token(value) for value in numbers)
+
+
+def _is_number(value: str) -> bool:
+    """Whether a search by it means one number: FHIR takes a comma for `or`."""
+    return bool(value.rpartition("|")[2]) and _UNESCAPED_COMMA.search(value) is None
 
 
 def _token(text: str) -> tuple[str | None, str]:
     system, bar, value = text.partition("|")
     return (system, value) if bar else (None, text)
+
+
+def _has_scheme(text: str) -> bool:
+    return ":" in text.partition("?")[0]
 
 
 def _version(text: str | None) -> int | None:
@@ -312,18 +441,6 @@ def _version(text: str | None) -> int | None:
     digits = text.strip().removeprefix("W/").strip('"')
     # What is no version of ours can only be one that is not there.
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
-
-
-def _at(act: Interaction, draft: int) -> Interaction:
-    return Interaction(
-        method=act.method,
-        type=act.type,
-        id=act.id,
-        draft=draft,
-        if_match=act.if_match,
-        if_none_exist=act.if_none_exist,
-        upsert=act.upsert,
-    )
 
 
 def _issue(key: str, place: str, *, code: str) -> fhir.Issue:
