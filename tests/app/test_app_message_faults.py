@@ -243,7 +243,7 @@ async def assert_all_agrees(home: Path, ledger: Ledger) -> None:
             counted = await count_messages(connection, by=["state"])
             assert {one.state: one.messages for one in counted} == {MessageState.ACCEPTED: len(ledger.sent)}
             rows = await lake.count_rows(connection)
-            assert rows["outpatient_visit"] == ledger.visits.total()
+            assert rows["diagnosis"] == ledger.visits.total()
             assert rows["lab_result"] == len(ledger.versions)
             stored = dict(await connection.fetch("SELECT type, count(*) FROM records_resource GROUP BY type"))
             assert stored["Encounter"] >= ledger.visits.total()

@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from kangshu import directory
+from kangshu.app.files import institution_of_folder
 from kangshu.app.platform import Platform
 from kangshu.intake import ZONE, period_in_name
 from kangshu.kernel.texts import Text
@@ -17,6 +18,7 @@ from kangshu.security.errors import AccountExistsError
 from kangshu.security.principals import Reach, Role
 
 _LATEST_DAYS = 21  # arbitrary: the slowest institution needs three weeks
+_MESSAGES_BY = time(23, 59)
 _PASSWORD = "Kangshu-Demo-2026"  # noqa: S105 - a demonstration's password, shown on its sign-in page
 
 
@@ -93,7 +95,10 @@ def arrival_of(path: Path, *, now: datetime, start: date) -> datetime:
 
     The day and hour follow from the file's name, so the same region always tells the same story;
     none lies after `now`. Files without a period of their own, such as the directory, come first.
+    Messages come on their day, and those of one institution in the order of their files' names.
     """
+    if institution_of_folder(path) != path.parent.name and (told := period_in_name(path.name)):
+        return min(datetime.combine(told.start, _MESSAGES_BY, tzinfo=ZoneInfo(ZONE)), now)
     mark = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
     period = period_in_name(path.name)
     day = period.end if period and period.end > start else start

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _CODE = re.compile(r"^[0-9A-Z]{9}[0-9]{6}[0-9A-Z]{7}$")  # the 22-place institution code
+_MESSAGES = "messages"  # an institution's messages, beside its files
 _IGNORED = {"thumbs.db", "desktop.ini"}
 
 
@@ -25,8 +26,9 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def institution_of_folder(path: Path) -> str | None:
-    """Return the institution code that names the file's folder, if one does."""
-    name = path.resolve().parent.name
+    """Return the institution code that names the file's folder, or the folder of its `messages`."""
+    folder = path.resolve().parent
+    name = folder.parent.name if folder.name == _MESSAGES else folder.name
     return name if _CODE.match(name) else None
 
 

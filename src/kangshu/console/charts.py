@@ -199,7 +199,7 @@ def year_bars(counts: Mapping[int, int], *, chosen: int, href: Callable[[int], s
 
 _MARGIN = 4.0
 """Percent of the width that stays free at either end, so that a mark and its figure fit."""
-_LABELLED = 12
+_LABELLED = 14
 """So many values carry their figure; more would stand in each other's way."""
 _LARGEST = 1e15
 """Beyond this a value is an error of its sender; it is in the table, not in the picture."""

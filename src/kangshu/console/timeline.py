@@ -63,13 +63,13 @@ _TONES: Mapping[State, tuple[str, str]] = {
 }
 # What is said beside the title, the first of these that the entry tells.
 _NOTES: Mapping[Kind, tuple[str, ...]] = {
-    Kind.VISIT: ("department", "participant", "reason"),
+    Kind.VISIT: ("cancelled_for", "department", "participant", "reason"),
     Kind.DIAGNOSIS: ("clinical_status", "severity", "body_site"),
     Kind.LABORATORY: ("conclusion", "absent", "note"),
     Kind.EXAMINATION: ("conclusion", "body_site", "note"),
     Kind.PRESCRIPTION: ("dose", "quantity"),
     Kind.OPERATION: ("body_site", "outcome", "participant"),
-    Kind.IMMUNIZATION: ("dose_number", "lot", "manufacturer"),
+    Kind.IMMUNIZATION: ("reason", "dose_number", "lot", "manufacturer"),
     Kind.ALLERGY: ("reaction", "severity"),
     Kind.DOCUMENT: ("author", "custodian"),
 }
@@ -335,7 +335,8 @@ class Writer:
             reader.say("person.appointment") if entry.reference.startswith("Appointment/") else "",
             *(reader.word(one.value) for one in entry.details if one.key == "visit_class"),
         ]
-        return " · ".join(dict.fromkeys(word for word in (*lead, title) if word))
+        words = " · ".join(dict.fromkeys(word for word in (*lead, title) if word))
+        return words[:1].upper() + words[1:]
 
     def _sheet(self, entry: TimelineEntry) -> _Sheet | None:
         name = entry.dataset
@@ -447,7 +448,7 @@ class Writer:
         return f"{self.reader.path}/documents/{found[1]}" if found else None
 
 
-_NAMED = frozenset({"dose_number", "lot", "custodian"})
+_NAMED = frozenset({"dose_number", "lot", "custodian", "quantity"})
 """Details that say little without their name."""
 
 

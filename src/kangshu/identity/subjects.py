@@ -46,12 +46,16 @@ _RESIDENT = re.compile(r"[1-9][0-9]{16}[0-9X]|[1-9][0-9]{14}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToldIdentifier:
-    """One identifier in normal form; `text` is what its digest is taken of."""
+    """One identifier in normal form; `text` is what its digest is taken of.
+
+    `birth` is the day that a resident number tells.
+    """
 
     kind: IdentifierKind
     issuer: str | None
     value: str | None = field(repr=False)
     text: str = field(repr=False)
+    birth: int = field(default=UNKNOWN_DAY, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,11 +94,10 @@ def read_subject(subject: Subject) -> Told:
             found.setdefault(told.text, told)
     identifiers = tuple(sorted(found.values(), key=_kind_of) if len(found) > 1 else found.values())
     name = display_name(subject.name)
-    by_number = bool(identifiers) and identifiers[0].kind is IdentifierKind.RESIDENT_NUMBER
     told = Told(
         institution=institution,
         identifiers=identifiers,
-        number_birth=_read_resident(identifiers[0].value or "") if by_number else UNKNOWN_DAY,
+        number_birth=identifiers[0].birth if identifiers else UNKNOWN_DAY,
         name=name,
         name_key=name_key_of(name),
         birth=subject.birth_date.toordinal() - _EPOCH if subject.birth_date else UNKNOWN_DAY,
@@ -194,9 +197,8 @@ def _resident(number: str | None) -> list[ToldIdentifier]:
     if number is None or not _RESIDENT.fullmatch(number):
         return []
     value = upgrade_resident_number(number) if len(number) == 15 else number
-    return (
-        [_told(IdentifierKind.RESIDENT_NUMBER, None, value)] if _read_resident(value) != UNKNOWN_DAY else []
-    )
+    birth = _read_resident(value)
+    return [] if birth == UNKNOWN_DAY else [_told(IdentifierKind.RESIDENT_NUMBER, None, value, birth=birth)]
 
 
 def _read_resident(number: str) -> int:
@@ -227,10 +229,11 @@ def _document(kind: str | None, number: str | None) -> list[ToldIdentifier]:
     return [_told(IdentifierKind.DOCUMENT, str(kind), value)] if value else []
 
 
-def _told(kind: IdentifierKind, issuer: str | None, value: str) -> ToldIdentifier:
-    return ToldIdentifier(
-        kind=kind, issuer=issuer, value=value, text=identifier_text(kind, issuer or "", value)
-    )
+def _told(
+    kind: IdentifierKind, issuer: str | None, value: str, *, birth: int = UNKNOWN_DAY
+) -> ToldIdentifier:
+    text = identifier_text(kind, issuer or "", value)
+    return ToldIdentifier(kind=kind, issuer=issuer, value=value, text=text, birth=birth)
 
 
 def _by_column(column: Callable[[pa.Array], pa.Array], text: str) -> str | None:

@@ -13,6 +13,7 @@ from kangshu.app.benchmarks.messages import bundles, fhir_create, fhir_read, hl7
 from kangshu.app.benchmarks.model import Benchmark, Measurement
 from kangshu.app.benchmarks.pages import person_page
 from kangshu.app.benchmarks.scan import rule_scan
+from kangshu.app.benchmarks.timeline import timeline_page
 from kangshu.kernel.texts import Text
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -110,6 +111,17 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=10_000,
             counted="persons in the index",
             run=bundles,
+        ),
+        Benchmark(
+            name="timeline",
+            about=Text(
+                zh="打开有 20 年、5,000 条资源的居民档案首页（100 条，含各项计数、授权与审计）",
+                en="the first page of a record of twenty years and 5,000 resources: 100 entries, counts, grant "
+                "and audit",
+            ),
+            size=10_000,
+            counted="persons in the index",
+            run=timeline_page,
         ),
     )
 }

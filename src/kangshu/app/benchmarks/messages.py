@@ -45,7 +45,7 @@ _HOSPITAL = "YH000002699010211A1001"
 async def hl7_files(size: int, stage: Stage) -> Measurement:
     """Take in a file of HL7 v2 messages: parse, person, records, lake, audit."""
     with fresh_folder() as folder:
-        async with _peopled(folder, size, stage) as platform:
+        async with peopled(folder, size, stage) as platform:
             file = folder / "messages.hl7"
             stage(f"{_MESSAGES:,} messages")
             await elsewhere(write_messages, file, messages=_MESSAGES, persons=size)
@@ -85,7 +85,7 @@ def file_size(path: Path) -> int | None:
 async def mllp(size: int, stage: Stage) -> Measurement:
     """Send HL7 v2 messages over MLLP on eight connections, each waiting for its acknowledgement."""
     with fresh_folder() as folder:
-        async with _peopled(folder, size, stage) as platform:
+        async with peopled(folder, size, stage) as platform:
             file = folder / "messages.hl7"
             await elsewhere(write_messages, file, messages=_MLLP_MESSAGES, persons=size)
             frames = folder / "frames"
@@ -115,7 +115,7 @@ async def fhir_read(size: int, stage: Stage) -> Measurement:
 async def bundles(size: int, stage: Stage) -> Measurement:
     """Take in files of transaction Bundles, as Synthea writes them: one life in each."""
     with fresh_folder() as folder:
-        async with _peopled(folder, size, stage) as platform:
+        async with peopled(folder, size, stage) as platform:
             lives = folder / "bundles"
             stage("bundles")
             resources = await elsewhere(write_bundles, lives, resources=_BUNDLE_RESOURCES, persons=size)
@@ -140,7 +140,7 @@ async def bundles(size: int, stage: Stage) -> Measurement:
 
 async def _fhir(size: int, stage: Stage, *, reads: bool) -> Measurement:
     with fresh_folder() as folder:
-        async with _peopled(folder, size, stage) as platform:
+        async with peopled(folder, size, stage) as platform:
             lane = open_lane(platform)
             async with platform.database.transaction() as connection:
                 client_id, secret = await security.create_client(
@@ -193,7 +193,7 @@ async def _patients(platform: Platform, lane: MessageLane, folder: Path, size: i
 
 
 @asynccontextmanager
-async def _peopled(folder: Path, size: int, stage: Stage) -> AsyncIterator[Platform]:
+async def peopled(folder: Path, size: int, stage: Stage) -> AsyncIterator[Platform]:
     """Open a platform that knows so many persons."""
     residents = folder / "resident.parquet"
     stage(f"{size:,} residents")

@@ -21,6 +21,7 @@ from kangshu.app.benchmarks.model import Measurement, Stage, percentiles
 from kangshu.app.benchmarks.surroundings import Watch, elsewhere, fresh_folder, fresh_platform, machine
 from kangshu.app.benchmarks.visitor import Visitor
 from kangshu.app.memory import spare_collector
+from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import Platform
 from kangshu.app.serving import build_app
 from kangshu.app.whereabouts import LakeWhereabouts
@@ -34,8 +35,8 @@ from kangshu.lake import (
     lake_schema,
     live_segments,
     new_segment_path,
-    person_rows,
 )
+from kangshu.records import timeline
 from kangshu.security import operations as security
 from kangshu.security.principals import Principal, PrincipalKind, Reach
 from kangshu.security.principals import Role as StaffRole
@@ -71,7 +72,7 @@ async def person_page(size: int, stage: Stage) -> Measurement:
         await elsewhere(_write_persons, residents, persons=max(size // _ROWS_EACH, 4 * _WARM_UP))
         async with fresh_platform(folder) as platform:
             await take_one(platform, residents)
-            persons = await _persons_of(platform)
+            persons = await persons_of(platform)
             segments = await _fill(platform, persons, stage)
             stage("pages")
             order = np.random.default_rng(2).permutation(persons).tolist()
@@ -112,7 +113,7 @@ def _write_persons(target: Path, *, persons: int) -> None:
     raw.unlink()
 
 
-async def _persons_of(platform: Platform) -> npt.NDArray[np.int64]:
+async def persons_of(platform: Platform) -> npt.NDArray[np.int64]:
     """Return the numbers of the persons who were registered, in order."""
     async with platform.database.connection() as connection:
         segments = await live_segments(connection, dataset="resident")
@@ -239,7 +240,7 @@ def _values(field: Field, kind: pa.DataType, rows: int) -> pa.Array:
 
 async def _look(platform: Platform, persons: Sequence[int]) -> tuple[list[float], int]:
     """Open one page after the other; return the milliseconds of each and the bytes of the last."""
-    visitor = await _signed_in(platform)
+    visitor = await signed_in(platform)
     token = form_token(platform.keys, session_token=visitor.cookie("kangshu_session"))
     times: list[float] = []
     last = 0
@@ -265,11 +266,12 @@ async def _read(platform: Platform, persons: Sequence[int]) -> list[float]:
         roles=frozenset({StaffRole.CLINICIAN}),
         reaches=(Reach.region(),),
     )
+    rows = open_lane(platform).tools.rows
     times: list[float] = []
     for person in persons:
         started = time.perf_counter()
         async with platform.database.connection() as connection:
-            await grant_read(
+            grant = await grant_read(
                 connection,
                 principal=doctor,
                 person=person,
@@ -277,15 +279,22 @@ async def _read(platform: Platform, persons: Sequence[int]) -> list[float]:
                 now=platform.clock.now(),
                 whereabouts=LakeWhereabouts(platform),
             )
-        found = await person_rows(
-            platform.database, platform.engine, pack=platform.pack, persons=[person], limit=_ROWS_EACH
+        found = await timeline(
+            platform.database,
+            platform.engine,
+            grant=grant,
+            pack=platform.pack,
+            rows=rows,
+            persons=[person],
+            now=platform.clock.now(),
+            limit=_ROWS_EACH,
         )
         times.append((time.perf_counter() - started) * 1000)
-        assert len(found.rows) == _ROWS_EACH, "every person has so many rows"
+        assert len(found.entries) == _ROWS_EACH, "every person has so many rows"
     return times[_WARM_UP:]
 
 
-async def _signed_in(platform: Platform) -> Visitor:
+async def signed_in(platform: Platform) -> Visitor:
     """Return a doctor at the console."""
     password = f"Ks-{secrets.token_urlsafe(12)}-1"
     async with platform.database.transaction() as connection:

@@ -75,13 +75,13 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
                 received_by="demo",
                 arrival_of=lambda path: arrival_of(path, now=now, start=start),
             )
-            kept = ("files", "files_rejected", "duplicate", "rejected")
+            kept = ("files", "files_rejected", "messages", "duplicate", "rejected")
             taken.write_text(json.dumps({name: figures[name] for name in kept}))
         people: list[DemoPerson] = await make_accounts(platform)
         totals = await _totals(platform)
     return {
         "residents": residents,
-        "messages": 0,
+        "messages": figures["messages"],
         "rows": totals["rows"],
         "persons": totals["persons"],
         "files": figures["files"],

@@ -1,4 +1,4 @@
-"""`simulate`: write the fictional region's files and their truth."""
+"""`simulate`: write the fictional region's files, messages and their truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def simulate_command(
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="起始日期 / first day")] = _FIRST_DAY,
     as_json: Json = False,
 ) -> None:
-    """模拟区域 / write the simulated region's files and truth (all persons are synthetic)."""
+    """模拟区域 / write the simulated region's files, messages and truth (all persons are synthetic)."""
     result = guard(
         lambda: run_simulation(out, residents, months, seed, start=start.date(), quiet=as_json),
         as_json=as_json,
@@ -77,6 +77,8 @@ def run_simulation(
         "institutions": done.institutions,
         "files": done.files,
         "rows": done.rows,
+        "messages": done.messages,
+        "message_files": done.message_files,
         "seconds": round(time.perf_counter() - started, 3),
         "out": str(out),
     }

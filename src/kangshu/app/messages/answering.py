@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from kangshu import records
 from kangshu.app.errors import say
 from kangshu.app.messages.model import Outcome, Prepared
 from kangshu.app.messages.reading_fhir import FhirRefusedError
 from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
 from kangshu.kernel.clock import Clock
-from kangshu.records import FhirAnswer
+from kangshu.records import FhirAnswer, Stored
 from kangshu.standards import fhir, hl7v2
 
 _SHOWN_NOTES = 20
@@ -53,30 +54,31 @@ def answer_fhir(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
     assert request is not None, "came through the FHIR door"
     if request.method == "bundle":
         return _bundle(prepared, outcome)
-    if result.state is MessageState.DUPLICATE:
-        return FhirAnswer(status=200, body=fhir.dumps(fhir.outcome([_info("fhir_repeat")])))
     return _single(prepared, outcome)
 
 
 def _single(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
+    """Answer one act. A repeat is answered with where its resource is now."""
     decided, stored = outcome.extra["decided"], outcome.extra["stored"]
     act = prepared.interactions[0]
-    if 0 in decided.existing:
+    if act.method == "delete":
+        return FhirAnswer(status=204, body=b"")
+    if decided is not None and 0 in decided.existing:
         kind, identity, version = decided.existing[0]
         return FhirAnswer(status=200, body=b"", type=kind, id=identity, version=version)
-    if act.method == "delete":
-        return FhirAnswer(status=204, body=b"", type=act.type, id=act.id)
+    if not stored:
+        return FhirAnswer(status=200, body=fhir.dumps(fhir.outcome([_info("fhir_repeat")])))
     written = stored[0]
     assert prepared.mapped is not None, "stored"
-    resource = {**prepared.mapped.drafts[0].resource}
-    resource["meta"] = {
+    resource = prepared.mapped.drafts[0].resource
+    meta = {
         **resource.get("meta", {}),
         "versionId": str(written.version),
         "lastUpdated": _moment(written.updated_at),
     }
     return FhirAnswer(
-        status=201 if written.version == 1 or act.method == "create" else 200,
-        body=fhir.dumps(resource),
+        status=_status(act.method, written),
+        body=fhir.dumps({"resourceType": act.type, "id": written.id, "meta": meta, **resource} | {"meta": meta}),
         type=act.type,
         id=written.id,
         version=written.version,
@@ -84,35 +86,35 @@ def _single(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
     )
 
 
+def _status(method: str, written: Stored) -> int:
+    return 201 if method == "create" or written.outcome is records.Outcome.CREATED else 200
+
+
 def _bundle(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
     decided, stored = outcome.extra["decided"], outcome.extra["stored"]
     written = {(one.type, one.id): one for one in stored or ()}
     entries: list[dict[str, Any]] = []
     for number, act in enumerate(prepared.interactions):
-        if decided is None:
-            break
-        if number in decided.existing:
-            kind, identity, version = decided.existing[number]
-            entries.append(_entry("200", kind, identity, version, None))
-        elif act.method == "delete":
+        if act.method == "delete":
             entries.append({"response": {"status": "204"}})
-        else:
-            one = written[(act.type, act.id)]
-            status = "201" if one.version == 1 or act.method == "create" else "200"
-            entries.append(_entry(status, one.type, one.id, one.version, one.updated_at))
-    kind = "batch-response" if prepared.type.endswith("/batch") else "transaction-response"
-    body: dict[str, Any] = {"resourceType": "Bundle", "type": kind}
+        elif decided is not None and number in decided.existing:
+            kind, identity, version = decided.existing[number]
+            entries.append(_entry(200, kind, identity, version, None))
+        elif one := written.get((act.type, act.id)):
+            entries.append(_entry(_status(act.method, one), one.type, one.id, one.version, one.updated_at))
+        else:  # a repeat of what was deleted since
+            entries.append({"response": {"status": "200"}})
+    body: dict[str, Any] = {"resourceType": "Bundle", "type": "transaction-response"}
     if entries:
         body["entry"] = entries
     return FhirAnswer(status=200, body=fhir.dumps(body))
 
 
-def _entry(status: str, kind: str, identity: str, version: int, at: datetime | None) -> dict[str, Any]:
-    response: dict[str, Any] = {
-        "status": status,
-        "location": f"{kind}/{identity}/_history/{version}",
-        "etag": f'W/"{version}"',
-    }
+def _entry(status: int, kind: str, identity: str, version: int | None, at: datetime | None) -> dict[str, Any]:
+    response: dict[str, Any] = {"status": str(status), "location": f"{kind}/{identity}"}
+    if version is not None:
+        response["location"] += f"/_history/{version}"
+        response["etag"] = f'W/"{version}"'
     if at is not None:
         response["lastModified"] = _moment(at)
     return {"response": response}
@@ -120,20 +122,24 @@ def _entry(status: str, kind: str, identity: str, version: int, at: datetime | N
 
 def _refused(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
     decided, refusal = outcome.extra.get("decided"), outcome.extra["refusal"]
-    status, issues = 422, ()
+    status, code, issues = 422, "invalid", ()
     if decided is not None and decided.refusal is not None:
         status, issues = decided.status, decided.issues
     elif isinstance(prepared.failure, FhirRefusedError):
         status, issues = prepared.failure.status, prepared.failure.issues
+    elif isinstance(prepared.failure, fhir.TooMuchError):
+        status, code = 413, "too-long"
     elif prepared.failure is not None:
         status = 400
     elif outcome.result.state is MessageState.CONFLICT:
-        status = 409
+        status, code = 409, "duplicate"
+    elif refusal.text is say["message_fault"]:
+        status, code = 500, "exception"
     if not issues:
         issues = [
             fhir.Issue(
                 severity=fhir.Severity.ERROR,
-                code="invalid",
+                code=code,
                 expression=refusal.place or "",
                 text=refusal.text,
             )

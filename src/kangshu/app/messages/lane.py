@@ -16,6 +16,7 @@ from pathlib import Path
 from kangshu import mapping
 from kangshu.app.errors import say
 from kangshu.app.messages.answering import answer_fhir, answer_message
+from kangshu.app.messages.deciding import recall
 from kangshu.app.messages.ids import id_maker
 from kangshu.app.messages.model import Arrival, Outcome, Prepared, Refusal
 from kangshu.app.messages.querying import answer_query, is_query
@@ -24,7 +25,7 @@ from kangshu.app.messages.room import Room
 from kangshu.app.messages.storing import store_batch
 from kangshu.app.messages.tools import Tools
 from kangshu.declarations import BASE_PACK, Pack
-from kangshu.intake.messages import MessageFormat, MessageResult
+from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
 from kangshu.kernel.clock import Clock
 from kangshu.mapping.cda import load_cda
 from kangshu.mapping.hl7v2 import load_hl7v2
@@ -35,9 +36,12 @@ from kangshu.security.principals import Principal
 from kangshu.storage.database import Database
 
 _BATCH_MOST = 64
-_BATCH_BYTES = 4 << 20  # arbitrary: what is in a transaction with a large message waits for it
-_ROOM_MESSAGES, _ROOM_BYTES = 2000, 32 << 20
-"""What is in the lane at most; who brings more waits until there is room (back-pressure)."""
+_BATCH_BYTES = 1 << 20  # arbitrary: what is in a transaction with a large message waits for it
+_ROOM_MESSAGES, _ROOM_BYTES = 2000, 4 << 20
+"""What is in the lane at most; who brings more waits until there is room (back-pressure).
+
+A message of many small parts needs about a hundred times its bytes until it is stored.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +148,11 @@ class MessageLane:
             principal=principal,
         )
         prepared = await self._admit(arrival, request)
-        return answer_fhir(prepared, await self._store(prepared))
+        outcome = await self._store(prepared)
+        if outcome.result.state is MessageState.DUPLICATE:
+            async with self._database.connection() as connection:
+                outcome.extra = {**outcome.extra, "decided": await recall(connection, prepared)}
+        return answer_fhir(prepared, outcome)
 
     def read_many(self, arrivals: Sequence[Arrival]) -> list[Prepared]:
         """Read what came together out of a file; it can be done in a thread."""

@@ -16,7 +16,6 @@ from kangshu.records import FhirAnswer, FhirRequest
 from kangshu.security.principals import Principal
 from kangshu.standards import hl7v2
 
-
 Identifiers: TypeAlias = tuple[tuple[str | None, str], ...]
 """Business numbers (system, value) all of which a resource must have; no system means any."""
 Criterion: TypeAlias = tuple[str, Identifiers]

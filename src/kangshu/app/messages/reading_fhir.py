@@ -102,9 +102,7 @@ def _read_deletion(prepared: Prepared, request: FhirRequest) -> None:
     assert request.id, "the door took it from the address"
     prepared.type = request.type
     prepared.interactions = (
-        Interaction(
-            method="delete", type=request.type, id=request.id, draft=None, if_match=request.if_match
-        ),
+        Interaction(method="delete", type=request.type, id=request.id, draft=None, if_match=request.if_match),
     )
     prepared.mapped = Mapped(drafts=())
 
@@ -277,7 +275,7 @@ def _fill(
             conditional |= _conditions(resource)
         patient = patient_of(resource)
         if kind == "Patient":
-            subjects[identity] = _whole_subject(resource, prepared.sender, tools)
+            subjects[identity] = _whole_subject(prepared, resource, tools)
         elif patient is None and (
             told := named_subject_of(
                 _with_numbers(resource, conditional), sender=prepared.sender, authorities=tools.authorities
@@ -328,22 +326,24 @@ def _with_attachments(drafts: Sequence[Draft]) -> tuple[Draft, ...]:
     )
 
 
-def _whole_subject(resource: Mapping[str, Any], sender: str, tools: Tools) -> Subject:
-    """A Patient without a number is known by its own id, so that it is somebody all the same."""
-    subject = subject_of(resource, sender=sender, authorities=tools.authorities)
-    if subject.identifiers:
+def _whole_subject(prepared: Prepared, resource: Mapping[str, Any], tools: Tools) -> Subject:
+    """A Patient is known by its own id too, where its id is the sender's or nothing else is told of it.
+
+    So what refers to it can come before it.
+    """
+    subject = subject_of(resource, sender=prepared.sender, authorities=tools.authorities)
+    if subject.identifiers and prepared.request is not None:
         return subject
+    own = stranger(resource["id"], sender=prepared.sender)
+    return replace(subject, identifiers=(*subject.identifiers, *own.identifiers))
+
+
+def stranger(patient: str, *, sender: str) -> Subject:
+    """Return a person of whom nothing is known but the id that its Patient has here."""
     own = SubjectIdentifier(
-        kind=IdentifierKind.LOCAL_NUMBER, issuer=f"urn:kangshu:fhir:{sender}", value=resource["id"]
+        kind=IdentifierKind.LOCAL_NUMBER, issuer=f"urn:kangshu:fhir:{sender}", value=patient
     )
-    return Subject(
-        institution=subject.institution,
-        identifiers=(own,),
-        name=subject.name,
-        birth_date=subject.birth_date,
-        sex=subject.sex,
-        phone=subject.phone,
-    )
+    return Subject(institution=sender, identifiers=(own,))
 
 
 def _rewrite(

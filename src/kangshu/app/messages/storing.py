@@ -200,12 +200,15 @@ class _Batch:
         claims: list[Subject] = []
         takers: list[tuple[_Item, str | int]] = []
         for item in self._accepted():
-            for patient, subject in item.prepared.subjects.items():
-                claims.append(subject)
-                takers.append((item, patient))
+            assert item.decided is not None, "accepted"
+            for patient, subject in (*item.prepared.subjects.items(), *item.decided.strangers.items()):
+                if patient not in item.decided.settled:
+                    claims.append(subject)
+                    takers.append((item, patient))
             for number, subject in item.prepared.named.items():
-                claims.append(subject)
-                takers.append((item, number))
+                if number not in item.decided.about:
+                    claims.append(subject)
+                    takers.append((item, number))
         if not claims:
             return
         linked = await identity.link_claims(
@@ -298,8 +301,11 @@ class _Batch:
         yield from item.named.values()
         if item.decided:
             yield from item.decided.persons.values()
+            yield from item.decided.about.values()
 
     def _person_of(self, item: _Item, number: int, draft: Draft) -> int | None:
+        if item.decided and number in item.decided.about:
+            return item.decided.about[number]
         if number in item.named:
             return item.named[number]
         if draft.patient is None:

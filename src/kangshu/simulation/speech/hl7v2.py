@@ -18,10 +18,12 @@ from kangshu.simulation.speech.segments import (
     obr_laboratory,
     obx_result,
     obx_text,
+    order,
     pid,
     pv1_brought,
     pv1_stay,
     pv1_visit,
+    section_of,
     segment,
     vaccination,
 )
@@ -276,6 +278,7 @@ class Hl7Voice:
     def _report(self, report: Report, *, corrected: bool) -> Iterator[Said]:
         row = report.row
         at = seconds(row["reported_at"])
+        yield self._ordered(row, seconds(row["collected_at"]) - 6 * _MINUTE, str(row["title"]), "LAB")
         measured = next((n for n, one in enumerate(report.results) if one.get("value_number")), None)
         if self._chance(_PRELIMINARY) and len(report.results) > 1:
             early = max(seconds(row["collected_at"]) + _MINUTE, at - 30 * _MINUTE)
@@ -298,6 +301,15 @@ class Hl7Voice:
         ]
         yield self._laboratory(row, later, right, status="C", slip=Slip.CORRECTION)
 
+    def _ordered(self, row: Row, at: int, item: str, section: str) -> Said:
+        """The request that goes before a report."""
+        if self._manner.version.startswith("2.3"):
+            kind = "ORM^O01"
+        else:
+            kind = "OML^O21" if section == "LAB" else "OMG^O19"
+        lines = [pv1_brought(row), *order(row, item=item, section=section, at=at)]
+        return self._say("ord", kind, kind.replace("^", "_"), at, Patient(row=row), lines)
+
     def _laboratory(
         self, row: Row, at: int, results: Sequence[str], *, status: str, slip: str = ""
     ) -> Said:
@@ -309,6 +321,9 @@ class Hl7Voice:
     def _examination(self, row: Row) -> Iterator[Said]:
         at = seconds(row["reported_at"])
         patient, brought = Patient(row=row), pv1_brought(row)
+        item = str(row.get("body_part") or row["modality"])
+        asked = seconds(row["examined_at"]) - 15 * _MINUTE
+        yield self._ordered(row, asked, item, section_of(row["modality"]))
 
         def report(status: str, said_at: int) -> list[str]:
             seen = obx_text(1, code=_FINDINGS, text=row.get("findings"), status=status, at=said_at)

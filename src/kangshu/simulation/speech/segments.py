@@ -197,6 +197,22 @@ def drug_order(manner: Manner, row: Row, *, number: int) -> list[str]:
     return lines
 
 
+def order(row: Row, *, item: str, section: str, at: int) -> list[str]:
+    """Return ORC and OBR of a request for a laboratory panel or an examination."""
+    placer = f"{escaped(row['report_number'])}^HIS"
+    return [
+        segment("ORC", {1: "NW", 2: placer, 9: stamp(when(at))}),
+        segment(
+            "OBR", {1: 1, 2: placer, 4: f"{_local_code(item)}^{escaped(item)}^L", 6: stamp(when(at)), 24: section}
+        ),
+    ]
+
+
+def section_of(modality: object) -> str:
+    """Return the diagnostic service of table 0074; what it lacks is said in the sender's own words."""
+    return _SECTION.get(str(modality), escaped(modality))
+
+
 def obr_laboratory(manner: Manner, row: Row, *, status: str, issued: int) -> list[str]:
     """Return OBR of a laboratory report; before version 2.5 the specimen stands in it, then in SPM."""
     modern = manner.version.startswith("2.5")
@@ -205,6 +221,7 @@ def obr_laboratory(manner: Manner, row: Row, *, status: str, issued: int) -> lis
         "OBR",
         {
             1: 1,
+            2: f"{escaped(row['report_number'])}^HIS",
             3: f"{escaped(row['report_number'])}^LIS",
             4: f"{_local_code(row.get('title'))}^{escaped(row.get('title'))}^L",
             7: stamp(row["collected_at"]),
@@ -259,11 +276,12 @@ def obr_examination(row: Row, *, status: str, issued: int) -> str:
         "OBR",
         {
             1: 1,
+            2: f"{escaped(row['report_number'])}^HIS",
             3: f"{escaped(row['report_number'])}^RIS",
             4: f"{escaped(modality)}-{_local_code(part)}^{part or escaped(modality)}^L",
             7: stamp(row["examined_at"]),
             22: stamp(when(issued)),
-            24: _SECTION.get(modality, escaped(modality)),
+            24: section_of(modality),
             25: status,
             32: _reader(row.get("doctor_name")),
         },
