@@ -116,8 +116,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             name="timeline",
             about=Text(
                 zh="打开有 20 年、5,000 条资源的居民档案首页（100 条，含各项计数、授权与审计）",
-                en="the first page of a record of twenty years and 5,000 resources: 100 entries, counts, grant "
-                "and audit",
+                en="the first page of a record of twenty years and 5,000 resources: 100 entries, counts, "
+                "grant and audit",
             ),
             size=10_000,
             counted="persons in the index",

@@ -84,8 +84,9 @@ async def timeline_page(size: int, stage: Stage) -> Measurement:
             "institutions_of_a_life": _INSTITUTIONS,
             "stored_per_second": round(stored),
             "pages": len(first.times),
-            "page": "100 entries of 5,000, counts of kinds, institutions and years; each person for the first "
-            "time; session, grant, audit committed, HTML made; no network; a doctor who reaches over the region",
+            "page": "100 entries of 5,000, counts of kinds, institutions and years; each person for the "
+            "first time; session, grant, audit committed, HTML made; no network; a doctor who reaches over "
+            "the region",
             "html_kib": round(first.last_bytes / 1024),
             **{f"filtered_{name}_ms": value for name, value in percentiles(filtered.times).items()},
             **{f"trend_{name}_ms": value for name, value in percentiles(trends.times).items()},

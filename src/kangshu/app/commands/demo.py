@@ -20,6 +20,7 @@ from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.taking import take_in_files
 
 _SEED = 20260101
+_EDITION = 2  # of what is simulated: a home with an earlier one gets the present one besides
 
 
 @app.command("demo")
@@ -53,7 +54,7 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
     region = home / "simulated"
     now = SystemClock().now()
     start = first_month(now.date(), months=months)
-    marker = region / f"complete-{residents}-{months}-{start}-{_SEED}"
+    marker = region / f"complete-{_EDITION}-{residents}-{months}-{start}-{_SEED}"
     if not marker.exists():
         shutil.rmtree(region, ignore_errors=True)
         if not quiet:

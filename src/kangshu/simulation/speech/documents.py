@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape, quoteattr
 
-from kangshu.simulation.speech.month import PERSON, Month, Report, Row, Stay, Visit, seconds
+from kangshu.simulation.speech.month import PERSON, Month, Report, Row, Stay, Visit, seconds, when
 from kangshu.simulation.speech.said import Said, Slip
 from kangshu.simulation.speech.segments import plain
 from kangshu.simulation.streams import Stream
@@ -21,6 +21,7 @@ _CORRECTED = 0.03  # arbitrary
 _SEXES = {"1": "男", "2": "女"}
 _ICD10 = "2.16.156.10011.2.3.3.11"
 _LOINC = "2.16.840.1.113883.6.1"
+_DOCUMENTS = "2.16.156.10011.1.1"  # the root of document numbers
 _TITLES = {
     "C0002": "门（急）诊病历",
     "C0006": "检查报告",
@@ -91,7 +92,9 @@ class DocumentVoice:
     def _laboratory(self, report: Report) -> Iterator[Said]:
         row = report.row
         items = [_laboratory_item(one, row) for one in report.results]
-        studies = _section("30954-2", "STUDIES SUMMARY", _text("DE04.30.018.00", "检验类别", row["title"]), *items)
+        studies = _section(
+            "30954-2", "STUDIES SUMMARY", _text("DE04.30.018.00", "检验类别", row["title"]), *items
+        )
         concluded = _section(
             "",
             "检验报告",
@@ -131,7 +134,11 @@ class DocumentVoice:
         admitted = _section(
             "11535-2",
             "HOSPITAL ADMISSION DX",
-            _observation("DE06.00.092.00", "入院日期时间", f'<value xsi:type="TS" value="{_digits(row["admitted_at"])}"/>'),
+            _observation(
+                "DE06.00.092.00",
+                "入院日期时间",
+                f'<value xsi:type="TS" value="{_digits(row["admitted_at"])}"/>',
+            ),
             _coded_diagnosis(row, "入院诊断编码"),
         )
         course = _section(
@@ -175,7 +182,7 @@ class DocumentVoice:
             type=kind,
             person=int(row[PERSON]),
             make=lambda _: text,
-            control_id=f"{kind}-{number}",
+            control_id=f"{_DOCUMENTS}^{kind}-{number}",
             name=f"{kind}_{number}.xml",
             slip=Slip.CORRECTION if replaces else "",
         )
@@ -190,8 +197,10 @@ class DocumentVoice:
         body: Sequence[str],
         replaces: str,
     ) -> str:
-        stamped = _digits_of(at)
-        numbers = "".join(f'<id root="2.16.156.10011.1.{root}" extension={quoteattr(value)}/>' for root, value in ids)
+        stamped = _digits(when(at))
+        numbers = "".join(
+            f'<id root="2.16.156.10011.1.{root}" extension={quoteattr(value)}/>' for root, value in ids
+        )
         related = (
             f'<relatedDocument typeCode="RPLC"><parentDocument><id root="2.16.156.10011.1.1" '
             f'extension="{kind}-{replaces}"/><setId root="2.16.156.10011.1.1" '
@@ -243,19 +252,20 @@ class DocumentVoice:
 
     def _encounter(self, row: Row) -> str:
         """Return where and when the visit was, where the row says so."""
-        begun = row.get("visited_at") or row.get("admitted_at")
-        title = "门诊就诊" if row.get("visited_at") else "住院"
-        time = f'<code displayName="{title}"/><effectiveTime value="{_digits(begun)}"/>' if begun else "<effectiveTime/>"
-        if row.get("discharged_at"):
+        time = "<effectiveTime/>"
+        if row.get("visited_at"):
+            begun = _digits(row["visited_at"])
+            time = f'<code displayName="门诊就诊"/><effectiveTime value="{begun}"/>'
+        elif row.get("discharged_at"):
             low, high = _digits(row["admitted_at"]), _digits(row["discharged_at"])
-            time = (
-                f'<code displayName="{title}"/><effectiveTime><low value="{low}"/><high value="{high}"/></effectiveTime>'
-            )
-        department = escape(row.get("department_code") or "")
+            span = f'<low value="{low}"/><high value="{high}"/>'
+            time = f'<code displayName="住院"/><effectiveTime>{span}</effectiveTime>'
+        department = row.get("department_code") or ""
+        title = escape(self._month.departments.get(department, department))
         return (
             f"<componentOf><encompassingEncounter>{time}<location><healthCareFacility>"
             "<serviceProviderOrganization><asOrganizationPartOf><wholeOrganization>"
-            f'<id root="2.16.156.10011.1.26" extension="{department}"/><name>{department}</name>'
+            f'<id root="2.16.156.10011.1.26" extension={quoteattr(department)}/><name>{title}</name>'
             "<asOrganizationPartOf><wholeOrganization>"
             f'<id root="2.16.156.10011.1.5" extension="{self._month.code}"/><name>{escape(self._month.name)}</name>'
             "</wholeOrganization></asOrganizationPartOf></wholeOrganization></asOrganizationPartOf>"
@@ -347,9 +357,3 @@ def _drug_line(row: Row) -> str:
 
 def _digits(value: datetime) -> str:
     return f"{value:%Y%m%d%H%M%S}"
-
-
-def _digits_of(at: int) -> str:
-    from kangshu.simulation.speech.month import when
-
-    return _digits(when(at))

@@ -28,7 +28,7 @@ class FhirVoice:
 
     def __init__(self, month: Month, random: Stream) -> None:
         self._month, self._random = month, random
-        self._shaper = Shaper(month.code, month.name)
+        self._shaper = Shaper(month.code, month.name, month.departments)
         self._encounters = month.encounters()
         self._numbers: dict[str, int] = {}
         self._as_xml = True
@@ -153,7 +153,9 @@ class FhirVoice:
         if self._chance(_PRELIMINARY):
             said = self._shaper.examination(row, status="preliminary")
             yield self._transaction("reports", row, at - 20 * _MINUTE, [*context, *said])
-        yield self._transaction("reports", row, at, [*context, *self._shaper.examination(row, status="final")])
+        yield self._transaction(
+            "reports", row, at, [*context, *self._shaper.examination(row, status="final")]
+        )
 
     def _transaction(
         self, channel: str, row: Row, at: int, resources: list[Resource], *, slip: str = ""

@@ -45,7 +45,15 @@ _DISCHARGED_IN_ERROR = 0.04
 _PRELIMINARY = 0.25
 _CORRECTED = 0.015
 _WRONG_VACCINATION = 0.03
-_PROGRAMS = {"adt": "HIS", "doc": "EMR", "lis": "LIS", "ord": "PHIS", "ris": "RIS", "sch": "SCH", "vac": "IIS"}
+_PROGRAMS = {
+    "adt": "HIS",
+    "doc": "EMR",
+    "lis": "LIS",
+    "ord": "PHIS",
+    "ris": "RIS",
+    "sch": "SCH",
+    "vac": "IIS",
+}
 _FINDINGS, _IMPRESSION = "59776-5^Procedure findings^LN", "19005-8^Impression^LN"
 
 
@@ -149,10 +157,10 @@ class Hl7Voice:
         over = at + int(self._random.integers(20, 90)) * _MINUTE
         complaint = segment("PV2", {3: f"^{row['chief_complaint']}"}) if row.get("chief_complaint") else ""
         found = [dg1(one, number=n) for n, one in enumerate(visit.diagnoses, start=1)]
-        begun = pv1_visit(row)
+        begun = pv1_visit(row, self._month.departments)
         yield self._adt("A04", at, patient, begun, *filter(None, [complaint]))
         yield self._adt("A08", at + 9 * _MINUTE, patient, begun, *filter(None, [complaint]), *found)
-        ended = pv1_visit(row, ended=when(over))
+        ended = pv1_visit(row, self._month.departments, ended=when(over))
         yield self._adt("A03", over, patient, ended, *filter(None, [complaint]), *found)
 
     def _prescribed(self, visit: Visit | Stay, patient: Patient) -> Iterator[Said]:
@@ -179,7 +187,7 @@ class Hl7Voice:
         """Somebody registers, and goes again."""
         number = str(row["visit_number"])
         other = {**row, "visit_number": f"{number[:9]}9{number[10:]}", "visited_at": when(at)}
-        patient, visit = Patient(row=other), pv1_visit(other)
+        patient, visit = Patient(row=other), pv1_visit(other, self._month.departments)
         if not self._month.within(at):
             return
         yield self._adt("A04", at, patient, visit)
@@ -222,13 +230,19 @@ class Hl7Voice:
         first, last = row["department_code"], row["discharge_department"]
         reason = {**row, "diagnosed_at": row["admitted_at"], "diagnosis_type": "2"}
         yield self._adt(
-            "A01", admitted, patient, pv1_stay(row, department=first), dg1(reason, number=1)
+            "A01",
+            admitted,
+            patient,
+            pv1_stay(row, self._month.departments, department=first),
+            dg1(reason, number=1),
         )
         yield from self._note(row, patient, admitted + 5 * _HOUR)
         if first != last or self._chance(_MOVED):
             moved = admitted + (discharged - admitted) // 2
-            yield self._adt("A02", moved, patient, pv1_stay(row, department=last, before=first))
-        over = pv1_stay(row, department=last, ended=row["discharged_at"])
+            yield self._adt(
+                "A02", moved, patient, pv1_stay(row, self._month.departments, department=last, before=first)
+            )
+        over = pv1_stay(row, self._month.departments, department=last, ended=row["discharged_at"])
         found = [
             dg1(one, number=n, rank=1 if one["diagnosis_type"] == "3" else n)
             for n, one in enumerate((one for one in stay.diagnoses if one["diagnosis_type"] != "2"), start=1)
@@ -238,10 +252,8 @@ class Hl7Voice:
             yield self._adt("A03", discharged, patient, *gone)
         else:
             yield self._adt("A03", discharged - 3 * _HOUR, patient, *gone)
-            back = pv1_stay(row, department=last)
-            yield self._adt(
-                "A13", discharged - 2 * _HOUR, patient, back, slip=Slip.DISCHARGE_CANCELLED
-            )
+            back = pv1_stay(row, self._month.departments, department=last)
+            yield self._adt("A13", discharged - 2 * _HOUR, patient, back, slip=Slip.DISCHARGE_CANCELLED)
             yield self._adt("A03", discharged, patient, *gone)
         yield from self._prescribed(stay, patient)
 
@@ -310,9 +322,7 @@ class Hl7Voice:
         lines = [pv1_brought(row), *order(row, item=item, section=section, at=at)]
         return self._say("ord", kind, kind.replace("^", "_"), at, Patient(row=row), lines)
 
-    def _laboratory(
-        self, row: Row, at: int, results: Sequence[str], *, status: str, slip: str = ""
-    ) -> Said:
+    def _laboratory(self, row: Row, at: int, results: Sequence[str], *, status: str, slip: str = "") -> Said:
         issued = seconds(row["reported_at"])
         request, *specimen = obr_laboratory(self._manner, row, status=status, issued=issued)
         lines = [pv1_brought(row), request, *results, *specimen]
@@ -343,7 +353,9 @@ class Hl7Voice:
         at, patient, code = seconds(row["vaccinated_at"]), Patient(row=row), self._month.code
         if mistaken:
             wrong = {**row, "vaccination_number": f"{row['vaccination_number']}X"}
-            yield self._say("vac", "VXU^V04", "VXU_V04", at - 9 * _MINUTE, patient, vaccination(wrong, code=code))
+            yield self._say(
+                "vac", "VXU^V04", "VXU_V04", at - 9 * _MINUTE, patient, vaccination(wrong, code=code)
+            )
             yield self._say(
                 "vac",
                 "VXU^V04",

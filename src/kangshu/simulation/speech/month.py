@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from kangshu.declarations import Pack
 from kangshu.simulation.blocks import Block, person_columns
 from kangshu.simulation.columns import moment, picked, text
 from kangshu.simulation.laboratory import stay_numbers
@@ -69,6 +70,8 @@ class Month:
     reports: list[Report]
     examinations: list[Row]
     immunizations: list[Row]
+    departments: Mapping[str, str]
+    """Titles of departments by their code."""
 
     def within(self, at: int) -> bool:
         """Whether a time lies in the month."""
@@ -89,15 +92,14 @@ def when(at: int) -> datetime:
     return _FIRST + timedelta(seconds=int(at))
 
 
-def collect_months(
-    world: World, *, month: int, institutions: Iterable[int], datasets: Iterable[str]
-) -> list[Month]:
+def collect_months(world: World, *, month: int, institutions: Iterable[int], pack: Pack) -> list[Month]:
     """Return what happened in the month number `month`, for each of the institutions.
 
-    Only what has a place in `datasets` (those of a pack) is told of.
+    Only what has a place in the data sets of `pack` is told of.
     """
     numbers = list(institutions)
-    wanted = MESSAGE_DATASETS & set(datasets)
+    wanted = MESSAGE_DATASETS & pack.datasets.keys()
+    titles = {one.code: one.title.zh for one in pack.codes["department"].codes} if wanted else {}
     rows: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
     for block in month_blocks(world, month, wanted):
         for row in _rows(block, np.isin(block.institutions, numbers)):
@@ -107,13 +109,26 @@ def collect_months(
         for row in _stay_rows(world, month, numbers):
             stays[row["_institution"]].append(row)
     return [
-        _month(world, number, month, {name: rows[name, number] for name in MESSAGE_DATASETS}, stays[number])
+        _month(
+            world,
+            number,
+            month,
+            {name: rows[name, number] for name in MESSAGE_DATASETS},
+            stays[number],
+            departments=titles,
+        )
         for number in numbers
     ]
 
 
 def _month(
-    world: World, number: int, month: int, rows: Mapping[str, list[Row]], stays: list[Row]
+    world: World,
+    number: int,
+    month: int,
+    rows: Mapping[str, list[Row]],
+    stays: list[Row],
+    *,
+    departments: Mapping[str, str],
 ) -> Month:
     diagnoses, drugs = _by(rows["diagnosis"], "visit_number"), _by(rows["prescription_item"], "visit_number")
     results = _by(rows["lab_result"], "report_number")
@@ -141,6 +156,7 @@ def _month(
         ],
         examinations=rows["exam_report"],
         immunizations=rows["immunization"],
+        departments=departments,
     )
 
 

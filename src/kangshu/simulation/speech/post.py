@@ -40,9 +40,7 @@ def post_messages(world: World, *, speakers: Speakers, pack: Pack, out: Path) ->
     A file is named by its day, so that the order of names is that of time. In the truth a message's place
     is its number in the file, from 1.
     """
-    months = collect_months(
-        world, month=world.months - 1, institutions=speakers.manners, datasets=pack.datasets
-    )
+    months = collect_months(world, month=world.months - 1, institutions=speakers.manners, pack=pack)
     files = messages = 0
     (out / "truth").mkdir(parents=True, exist_ok=True)
     with (out / "truth" / "messages.csv").open("w", encoding="utf-8", newline="") as told:

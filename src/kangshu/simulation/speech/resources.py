@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,8 +22,8 @@ _SECTION = {"CT": "CT", "MR": "NMR", "DX": "RAD", "US": "RUS", "ECG": "EC", "EEG
 class Shaper:
     """Shapes the resources of one sender."""
 
-    def __init__(self, code: str, name: str) -> None:
-        self._code, self._name = code, name
+    def __init__(self, code: str, name: str, departments: Mapping[str, str]) -> None:
+        self._code, self._name, self._departments = code, name, departments
 
     def patient(self, row: Row) -> Resource:
         """Return the Patient: all numbers that the sender knows, name, sex, day of birth, telephone."""
@@ -73,7 +74,9 @@ class Shaper:
             made["diagnosis"] = [
                 {
                     "condition": _reference(one),
-                    "use": {"coding": [{"system": f"{_TERMS}/diagnosis-role", "code": "DD" if over else "AD"}]},
+                    "use": {
+                        "coding": [{"system": f"{_TERMS}/diagnosis-role", "code": "DD" if over else "AD"}]
+                    },
                     "rank": rank,
                 }
                 for rank, one in enumerate(conditions, start=1)
@@ -94,7 +97,8 @@ class Shaper:
             "serviceProvider": {"display": self._name},
         }
         if department:
-            made["serviceType"] = {"coding": [{"system": f"{_TABLE}:department", "code": department}]}
+            title = self._departments.get(department)
+            made["serviceType"] = _concept(f"{_TABLE}:department", department, title)
         if row.get("doctor_name"):
             attending = {"coding": [{"system": f"{_TERMS}/v3-ParticipationType", "code": "ATND"}]}
             made["participant"] = [{"type": [attending], "individual": {"display": row["doctor_name"]}}]
@@ -106,7 +110,10 @@ class Shaper:
             "resourceType": "Condition",
             "id": self.id(row["diagnosis_number"]),
             "identifier": [
-                {"system": f"urn:kangshu:institution:{self._code}:diagnosis", "value": row["diagnosis_number"]}
+                {
+                    "system": f"urn:kangshu:institution:{self._code}:diagnosis",
+                    "value": row["diagnosis_number"],
+                }
             ],
             "clinicalStatus": _concept(f"{_TERMS}/condition-clinical", "active"),
             "category": [

@@ -90,8 +90,8 @@ def _name(manner: Manner, name: str) -> str:
     return escaped(name)
 
 
-def pv1_visit(row: Row, *, ended: datetime | None = None) -> str:
-    """Return PV1 of an outpatient visit; with `ended` also how it was paid and what it cost."""
+def pv1_visit(row: Row, titles: Mapping[str, str], *, ended: datetime | None = None) -> str:
+    """Return PV1 of an outpatient visit; with `ended` also what it cost. `titles` are of departments."""
     department = escaped(row.get("department_code"))
     return segment(
         "PV1",
@@ -100,7 +100,7 @@ def pv1_visit(row: Row, *, ended: datetime | None = None) -> str:
             2: "E" if row.get("visit_type") == "2" else "O",
             3: department,
             7: _doctor(row),
-            10: department,
+            10: _service(row.get("department_code"), titles),
             19: f"{escaped(row['visit_number'])}^^^^VN",
             20: escaped(row.get("payment")),
             44: stamp(row["visited_at"]) if row.get("visited_at") else "",
@@ -110,7 +110,9 @@ def pv1_visit(row: Row, *, ended: datetime | None = None) -> str:
     )
 
 
-def pv1_stay(row: Row, *, department: str, before: str = "", ended: datetime | None = None) -> str:
+def pv1_stay(
+    row: Row, titles: Mapping[str, str], *, department: str, before: str = "", ended: datetime | None = None
+) -> str:
     """Return PV1 of a stay in `department`; `before` is where the patient lay until now."""
     return segment(
         "PV1",
@@ -121,7 +123,7 @@ def pv1_stay(row: Row, *, department: str, before: str = "", ended: datetime | N
             4: "E" if row.get("emergency") else "R",
             6: _bed(row, before) if before else "",
             7: _doctor(row),
-            10: escaped(department),
+            10: _service(department, titles),
             19: f"{escaped(row['visit_number'])}^^^^VN",
             36: ("5" if row.get("died") else "1") if ended else "",
             44: stamp(row["admitted_at"]),
@@ -142,6 +144,11 @@ def pv1_brought(row: Row) -> str:
 def _bed(row: Row, department: str) -> str:
     number = int(str(row["visit_number"])[-3:])
     return f"{escaped(department)}^{number % 40 + 1:02d}^{number % 3 + 1}"
+
+
+def _service(department: str | None, titles: Mapping[str, str]) -> str:
+    title = escaped(titles.get(department or ""))
+    return f"{escaped(department)}^{title}^L" if title else escaped(department)
 
 
 def _doctor(row: Row) -> str:
@@ -203,7 +210,8 @@ def order(row: Row, *, item: str, section: str, at: int) -> list[str]:
     return [
         segment("ORC", {1: "NW", 2: placer, 9: stamp(when(at))}),
         segment(
-            "OBR", {1: 1, 2: placer, 4: f"{_local_code(item)}^{escaped(item)}^L", 6: stamp(when(at)), 24: section}
+            "OBR",
+            {1: 1, 2: placer, 4: f"{_local_code(item)}^{escaped(item)}^L", 6: stamp(when(at)), 24: section},
         ),
     ]
 
