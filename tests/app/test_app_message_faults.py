@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,26 +17,40 @@ import asyncpg
 import httpx
 import numpy as np
 import orjson
+import psutil
 import pytest
 from app_world import temporary_home
 from message_peers import PATIENCE_SECONDS, Peer, Program, acknowledged, kill_database, serving_program
-from message_world import HOSPITAL, OTHER_HOSPITAL, admission, reader, report
+from message_world import (
+    HOSPITAL,
+    OTHER_HOSPITAL,
+    MessageWorld,
+    admission,
+    open_message_world,
+    reader,
+    report,
+)
 
 from kangshu import audit, identity, lake, records
+from kangshu.app.errors import EnvironmentFaultError
 from kangshu.app.maintenance import bring_messages_to_lake, seal_audit
+from kangshu.app.messages.files import MessageFigures, MessageFile, take_message_files
 from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import Platform, open_platform
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.consent import Purpose, grant_read
 from kangshu.intake.messages import MessageState, count_messages
+from kangshu.kernel.texts import Text
 from kangshu.storage import embedded
+from kangshu.storage.errors import StorageFullError
 
 pytestmark = pytest.mark.database
 
 ROUNDS = [
-    pytest.param(4, id="few"),
+    pytest.param(3, id="few"),
     pytest.param(100, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(4 * 3600)]),
 ]
+VICTIMS = [frozenset({"program"}), frozenset({"database"}), frozenset({"program", "database"})]
 MLLP_PEERS, FHIR_CLIENTS = 8, 2
 
 
@@ -191,7 +206,7 @@ def test_kill_9_at_any_moment_loses_no_acknowledged_message_and_stores_none_twic
             tasks = [asyncio.create_task(one.work(stop)) for one in (*workers, *clients)]
             for number, moment in enumerate(moments):
                 await asyncio.sleep(moment)
-                await strike(program, ledger, database=number % 2 == 1)
+                await strike(program, ledger, what=VICTIMS[number % len(VICTIMS)])
                 await assert_kept_once(home, set(ledger.acknowledged))
             stop.set()
             await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_SECONDS)
@@ -204,12 +219,69 @@ def test_kill_9_at_any_moment_loses_no_acknowledged_message_and_stores_none_twic
     asyncio.run(assert_all_agrees(home, ledger))
 
 
-async def strike(program: Program, ledger: Ledger, *, database: bool) -> None:
-    """Kill the one or the other, and return when messages are acknowledged again."""
-    if database:
-        await asyncio.to_thread(kill_database, program.home)
-    else:
+def test_a_process_that_shares_a_file_and_is_killed_loses_nothing_that_is_sent_again(
+    database_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("kangshu.app.messages.files._SHARED_FROM_BYTES", 1)
+    path = tmp_path / "messages.hl7"
+    count = 2000
+    path.write_bytes(b"".join(admission(f"W-{one}", number=f"W{one % 500}") for one in range(count)))
+    with open_message_world(database_server) as house:
+
+        def take(listen: Any = None) -> MessageFigures:
+            platform, figures = house.world.platform, MessageFigures()
+            file = MessageFile(
+                path=path, sender=None, received_by="hospital", received_at=platform.clock.now()
+            )
+
+            async def work() -> None:
+                await take_message_files(
+                    platform, house.lane, [file], figures=figures, hands=2, listen=listen
+                )
+
+            house.world.run(work)
+            return figures
+
+        counter = itertools.count(1)
+
+        def strike_once(_: object) -> None:
+            if next(counter) != 1:
+                return
+            for child in psutil.Process().children():
+                if "kangshu.app.messages.worker" in child.cmdline():
+                    child.kill()
+
+        with pytest.raises(EnvironmentFaultError):
+            take(strike_once)
+        again = take()
+
+        assert again.accepted + again.duplicate == count
+        assert again.rejected == 0
+        query = "SELECT count(*), count(DISTINCT control_id) FROM intake_message WHERE state = 'accepted'"
+        assert tuple(house.world.run(lambda: _row(house, query))) == (count, count)
+
+
+async def _row(house: MessageWorld, query: str) -> Any:
+    async with house.world.platform.database.connection() as connection:
+        return await connection.fetchrow(query)
+
+
+def test_a_failure_comes_back_from_another_process_as_it_was():
+    sent = pickle.dumps(StorageFullError(Text(zh="满", en="full"), place="disk"))
+
+    told = pickle.loads(sent)  # noqa: S301 - our own
+
+    assert isinstance(told, StorageFullError)
+    assert (told.text.en, told.place, str(told)) == ("full", "disk", "disk: 满 / full")
+
+
+async def strike(program: Program, ledger: Ledger, *, what: frozenset[str]) -> None:
+    """Kill the one, the other or both, and return when messages are acknowledged again."""
+    if "program" in what:
         await asyncio.to_thread(program.end)
+    if "database" in what:
+        await asyncio.to_thread(kill_database, program.home)
+    if "program" in what:
         await asyncio.to_thread(program.start)
     before = len(ledger.acknowledged)
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -58,7 +58,7 @@ from kangshu.kernel.texts import Text
 from kangshu.mapping.hl7v2 import load_hl7v2
 from kangshu.records import FhirRequest, State
 from kangshu.security.principals import Principal, PrincipalKind, Reach, Role
-from kangshu.storage.errors import StorageFullError
+from kangshu.storage.errors import DatabaseUnavailableError, StorageFullError
 
 pytestmark = pytest.mark.database
 
@@ -185,10 +185,34 @@ def test_of_two_contents_under_one_control_id_in_one_batch_the_first_stands(hous
     assert b"205" in results[1].answer, "table 0357: duplicate key identifier"
 
 
+MACHINE = Principal(
+    id="client:test", name="测试", kind=PrincipalKind.MACHINE, reaches=(Reach.institution(HOSPITAL),)
+)
+
+
+def test_two_lanes_that_create_what_does_not_exist_at_the_same_moment_create_one(house: MessageWorld):
+    lanes = [lane_with(house), lane_with(house)]
+    requests = [
+        FhirRequest(
+            method="create",
+            body=b'{"resourceType":"Device","identifier":[{"system":"urn:test","value":"D%d"}]}' % number,
+            type="Device",
+            if_none_exist=f"identifier=urn:test|D{number}",
+        )
+        for number in range(10)
+    ]
+
+    async def scenario() -> list[Any]:
+        writes = [lane.write_fhir(one, principal=MACHINE) for one in requests for lane in lanes * 2]
+        return await asyncio.gather(*writes)
+
+    answers = house.world.run(scenario)
+
+    assert sorted(one.status for one in answers) == [200] * 30 + [201] * 10
+    assert len({one.id for one in answers}) == 10
+
+
 def test_a_refused_fhir_request_that_comes_twice_at_once_is_refused_twice(house: MessageWorld):
-    machine = Principal(
-        id="client:test", name="测试", kind=PrincipalKind.MACHINE, reaches=(Reach.institution(HOSPITAL),)
-    )
     request = FhirRequest(
         method="update",
         body=b'{"resourceType":"Observation","id":"none-such","status":"final","code":{"text":"t"}}',
@@ -199,7 +223,7 @@ def test_a_refused_fhir_request_that_comes_twice_at_once_is_refused_twice(house:
     )
 
     async def scenario() -> list[Any]:
-        return await asyncio.gather(*(house.lane.write_fhir(request, principal=machine) for _ in range(3)))
+        return await asyncio.gather(*(house.lane.write_fhir(request, principal=MACHINE) for _ in range(3)))
 
     assert [one.status for one in house.world.run(scenario)] == [412, 412, 412]
 
@@ -306,6 +330,16 @@ def test_a_full_disk_stores_nothing_and_the_message_is_welcome_again(house: Mess
     assert nothing == 0
     assert result.state is MessageState.ACCEPTED
     assert stored(house, f"FU-{table}") == 1
+
+
+@pytest.mark.parametrize("code", ["53200", "58030", "25006"], ids=["memory", "disk", "read-only"])
+def test_a_database_that_cannot_work_refuses_no_message(house: MessageWorld, code: str):
+    body = admission(f"UW-{code}", number="UW")
+    with failing(house, "records_resource", code=code), pytest.raises(DatabaseUnavailableError):
+        house.take(body)
+
+    assert house.take(body).state is MessageState.ACCEPTED
+    assert stored(house, f"UW-{code}") == 1
 
 
 class Spoilt:

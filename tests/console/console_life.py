@@ -61,7 +61,9 @@ async def live(platform: Platform, resident: Resident, *, today: date) -> int:
         )
         await records.store_documents(connection, documents=documents, now=now)
     # The laboratory corrects a result, as laboratories do.
-    corrected = _result("最近血糖", GLUCOSE, "空腹血糖", "6.9", today - timedelta(days=12), status="corrected")
+    corrected = _result(
+        "最近血糖", GLUCOSE, "空腹血糖", "6.9", today - timedelta(days=12), status="corrected"
+    )
     async with platform.database.transaction() as connection:
         await records.store(
             connection,
@@ -72,7 +74,12 @@ async def live(platform: Platform, resident: Resident, *, today: date) -> int:
 
 
 def write(
-    resource: dict[str, Any], id_: str, *, person: int, institution: str = HOSPITAL, message: int | None = None
+    resource: dict[str, Any],
+    id_: str,
+    *,
+    person: int,
+    institution: str = HOSPITAL,
+    message: int | None = None,
 ) -> records.Write:
     """Return the write of a resource about a person."""
     return records.Write(
@@ -370,7 +377,9 @@ def _documents(today: date) -> Iterator[tuple[str, str, dict[str, Any]]]:
     )
 
 
-_LETTER = "5pys5qyh6ZqP6K6/77ya5LiA6Iis5oOF5Ya16Imv5aW944CCCuW7uuiuruS4ieS4quaciOWQjuWkjeafpeOAgg=="  # 一般情况良好
+_LETTER = (
+    "5pys5qyh6ZqP6K6/77ya5LiA6Iis5oOF5Ya16Imv5aW944CCCuW7uuiuruS4ieS4quaciOWQjuWkjeafpeOAgg=="  # 一般情况良好
+)
 
 
 def _pressure(day: date, systolic: int, diastolic: int) -> dict[str, Any]:

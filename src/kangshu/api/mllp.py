@@ -72,6 +72,8 @@ class MllpLimits:
     """From the first byte of a frame to its last."""
     answer_seconds: float = 60.0
     """For a peer to read its answers."""
+    handshake_seconds: float = 10.0
+    """For TLS to begin."""
     pause_seconds: float = 0.2
     """After which FS without CR ends a frame."""
     close_seconds: float = 10.0
@@ -143,7 +145,15 @@ class MllpServer:
     async def listen(self, *, host: str | None, port: int, tls: ssl.SSLContext | None) -> None:
         """Begin to listen."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: _Connection(self), host, port, ssl=tls, backlog=256)
+        self._listener = await loop.create_server(
+            lambda: _Connection(self),
+            host,
+            port,
+            ssl=tls,
+            backlog=256,
+            # Before the handshake a connection is not known here, so nobody counts it.
+            ssl_handshake_timeout=self.limits.handshake_seconds if tls else None,
+        )
         self.port = int(self._listener.sockets[0].getsockname()[1])
         self._sweeping = loop.call_later(_SWEEP_SECONDS, self._sweep)
 

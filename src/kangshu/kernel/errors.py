@@ -7,7 +7,7 @@ KangshuError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from kangshu.kernel.texts import Text
 
@@ -42,3 +42,13 @@ class KangshuError(Exception):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else str(self.text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default an exception is called with its arguments, and each class here has others.
+        return type(self)._restored, (self.args, self.__dict__)
+
+    @classmethod
+    def _restored(cls, values: tuple[object, ...], state: dict[str, Any]) -> Self:
+        error = cls.__new__(cls, *values)
+        error.__dict__.update(state)
+        return error

@@ -238,6 +238,12 @@ def _in_use(connection: PoolConnectionProxy) -> Iterator[None]:
         asyncpg.CrashShutdownError,
     ) as error:
         raise DatabaseUnavailableError(say["lost"]) from error
+    except (
+        asyncpg.InsufficientResourcesError,
+        asyncpg.PostgresSystemError,
+        asyncpg.ReadOnlySQLTransactionError,  # a standby that is not the primary (any more)
+    ) as error:
+        raise DatabaseUnavailableError(say("unwell", code=_code(error))) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         # asyncpg speaks of a closed or busy connection here; the caller's own OSError is none of ours.
         if _is_gone(connection):
