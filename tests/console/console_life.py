@@ -3,10 +3,14 @@
 Stored resources stand for what messages brought; the bulk lane has files of its own (`console_world`).
 """
 
+# ruff: noqa: E501 - the document is easier to read unbroken
+
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from console_world import HOSPITAL, SECOND_HOSPITAL, Resident
@@ -105,10 +109,6 @@ def observation(
         "valueQuantity": {"value": _number(value), "unit": unit},
         "referenceRange": [{"low": {"value": _number("3.9")}, "high": {"value": _number("6.1")}}],
     } | more
-
-
-def _result(_: str, code: str, title: str, value: str, day: date, **more: Any) -> dict[str, Any]:
-    return observation(code, title, value, day, **more)
 
 
 def _resources(resident: Resident, today: date) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -407,9 +407,7 @@ def _coded(system: str, code: str) -> dict[str, Any]:
     return {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{system}", "code": code}]}
 
 
-def _number(text: str) -> Any:
-    from decimal import Decimal
-
+def _number(text: str) -> Decimal:
     return Decimal(text)
 
 

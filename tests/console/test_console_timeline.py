@@ -1,4 +1,4 @@
-"""A person's timeline in words: by day, visit and kind; flagged, masked, struck through. Nobody in it exists."""
+"""A person's timeline in words: by day, visit and kind; flagged, masked, struck through. Nobody is real."""
 
 from __future__ import annotations
 

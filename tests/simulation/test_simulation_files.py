@@ -82,8 +82,16 @@ def test_a_pack_without_a_data_set_sends_the_others(tmp_path: Path, pack: Pack) 
     done = simulate(out=tmp_path, residents=500, months=1, pack=replace(pack, datasets=fewer))
 
     assert done.rows > 100
-    names = {path.name.split("_")[0] for path in (tmp_path / "submissions").rglob("*") if path.is_file()}
+    names = {path.name.split("_")[0] for path in (tmp_path / "submissions").glob("*/*") if path.is_file()}
     assert names <= {"birth", "outpatient", "出生医学登记", "门（急）诊就诊记录"}
+    told = _rows(tmp_path / "truth" / "messages.csv")
+    assert {row["type"].split("^")[0] for row in told} <= {
+        "ADT",
+        "SIU",
+        "Bundle/transaction",
+        "Observation",
+        "C0002",
+    }
 
 
 @pytest.mark.parametrize(

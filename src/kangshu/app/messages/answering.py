@@ -78,7 +78,9 @@ def _single(prepared: Prepared, outcome: Outcome) -> FhirAnswer:
     }
     return FhirAnswer(
         status=_status(act.method, written),
-        body=fhir.dumps({"resourceType": act.type, "id": written.id, "meta": meta, **resource} | {"meta": meta}),
+        body=fhir.dumps(
+            {"resourceType": act.type, "id": written.id, "meta": meta, **resource} | {"meta": meta}
+        ),
         type=act.type,
         id=written.id,
         version=written.version,

@@ -166,6 +166,8 @@ async def _pdq(connection: Connection, tools: Tools, prepared: Prepared, message
         if one is None or not await _is_known(connection, tools, one):
             return _refused("AE", f"QPD-8({number})", say["query_domain"])
         wanted.append(one.issuer)
+    if asked.get("birth") and _birth(asked["birth"]) is None:
+        return _refused("AE", "QPD-3", say["query_birth"])
     try:
         found = await _search(connection, tools, prepared, asked, wanted, limit=_limit(message))
     except (identity.SearchUnsupportedError, identity.SearchTooWideError) as error:

@@ -62,6 +62,13 @@ async def store_batch(
         KangshuError: of the kinds unavailable, busy, interrupted: what is not stored must be repeated.
         MessageSettledError: the kept message that this is a further attempt at is not refused any more.
     """
+    parts = list(_up_to_merges(batch))
+    if len(parts) > 1:
+        return [
+            outcome
+            for part in parts
+            for outcome in await store_batch(database, tools, part, known_senders=known_senders)
+        ]
     try:
         return await _store(database, tools, batch, known_senders)
     except (DatabaseUnavailableError, StorageFullError, MessageSettledError, MessageNotFoundError):
@@ -82,6 +89,15 @@ async def store_batch(
     for prepared in batch:
         found += await store_batch(database, tools, [prepared], known_senders=known_senders)
     return found
+
+
+def _up_to_merges(batch: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:
+    """Yield the batch in parts that end with a merge: whom a later message is about, the merge may decide."""
+    start = 0
+    for place, prepared in enumerate(batch, 1):
+        if place == len(batch) or (prepared.mapped is not None and prepared.mapped.merges):
+            yield batch[start:place]
+            start = place
 
 
 async def _store(
@@ -120,6 +136,7 @@ class _Item:
     persons: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
     named: dict[int, int | None] = field(default_factory=dict[int, "int | None"])
     stored: Sequence[records.Stored] = ()
+    merged: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     refusal: Refusal | None = None
     """Why what is stored does not let it in; that may be another answer at the next attempt."""
 
@@ -462,18 +479,34 @@ class _Batch:
                     actor="message-lane",
                     random=self._tools.random,
                 )
-                if survivor is not None and absorbed is not None and survivor != absorbed:
-                    await identity.merge_persons(
-                        connection,
-                        survivor=survivor,
-                        absorbed=absorbed,
-                        actor=item.prepared.sender,
-                        reason=f"message/{item.message}",
-                        now=self._now,
-                    )
+                if survivor is None or absorbed is None or survivor == absorbed:
+                    continue
+                if await identity.merge_persons(
+                    connection,
+                    survivor=survivor,
+                    absorbed=absorbed,
+                    actor=item.prepared.sender,
+                    reason=f"message/{item.message}",
+                    now=self._now,
+                ):
+                    item.merged.append((survivor, absorbed))
 
     async def _audit(self, connection: Connection) -> None:
-        await record(connection, entries=[self._trace(item) for item in self._items])
+        entries = [self._trace(item) for item in self._items]
+        entries += [self._trace_merge(item, *merged) for item in self._accepted() for merged in item.merged]
+        await record(connection, entries=entries)
+
+    def _trace_merge(self, item: _Item, survivor: int, absorbed: int) -> AuditEntry:
+        return AuditEntry(
+            at=self._now,
+            actor=item.prepared.arrival.received_by,
+            actor_name=item.prepared.arrival.received_by,
+            action="person.merge",
+            person=survivor,
+            resource=f"person/{absorbed}",
+            institution=item.prepared.sender or None,
+            detail={"message": item.message},
+        )
 
     def _trace(self, item: _Item) -> AuditEntry:
         arrival, prepared = item.prepared.arrival, item.prepared
