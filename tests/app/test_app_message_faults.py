@@ -41,6 +41,7 @@ from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.consent import Purpose, grant_read
 from kangshu.intake.messages import MessageState, count_messages
 from kangshu.kernel.texts import Text
+from kangshu.mapping.rows import RowMapper
 from kangshu.storage import embedded
 from kangshu.storage.errors import StorageFullError
 
@@ -314,9 +315,9 @@ async def assert_all_agrees(home: Path, ledger: Ledger) -> None:
         async with platform.database.connection() as connection:
             counted = await count_messages(connection, by=["state"])
             assert {one.state: one.messages for one in counted} == {MessageState.ACCEPTED: len(ledger.sent)}
-            rows = await lake.count_rows(connection)
-            assert rows["diagnosis"] == ledger.visits.total()
-            assert rows["lab_result"] == len(ledger.versions)
+            counts = await lake.count_rows(connection)
+            assert counts["diagnosis"] == ledger.visits.total()
+            assert counts["lab_result"] == len(ledger.versions)
             stored = dict(await connection.fetch("SELECT type, count(*) FROM records_resource GROUP BY type"))
             assert stored["Encounter"] >= ledger.visits.total()
             assert stored["Observation"] == len(ledger.versions) + ledger.created
@@ -331,11 +332,12 @@ async def assert_all_agrees(home: Path, ledger: Ledger) -> None:
             platform.database, keys=platform.keys, anchor=platform.anchor, now=platform.clock.now()
         )
         assert found.intact, found.fault
+        rows = open_lane(platform).tools.rows
         for patient in sorted(ledger.visits):
-            await assert_timeline(platform, ledger, patient)
+            await assert_timeline(platform, rows, ledger, patient)
 
 
-async def assert_timeline(platform: Platform, ledger: Ledger, patient: str) -> None:
+async def assert_timeline(platform: Platform, rows: RowMapper, ledger: Ledger, patient: str) -> None:
     """A patient's timeline shows each visit and each result once, the latter with its latest value."""
     hospital = HOSPITAL if int(patient[1]) % 2 else OTHER_HOSPITAL
     now = platform.clock.now()
@@ -359,7 +361,7 @@ async def assert_timeline(platform: Platform, ledger: Ledger, patient: str) -> N
             platform.engine,
             grant=grant,
             pack=platform.pack,
-            rows=open_lane(platform).tools.rows,
+            rows=rows,
             persons=[person.id],
             now=now,
             limit=500,

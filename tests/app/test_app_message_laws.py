@@ -38,7 +38,7 @@ from message_world import (
 )
 
 from kangshu import directory, identity, records
-from kangshu.app.maintenance import prune_messages
+from kangshu.app.maintenance import bring_messages_to_lake, prune_messages
 from kangshu.app.messages.files import MessageFigures, MessageFile, take_message_files
 from kangshu.app.messages.lane import MessageLane
 from kangshu.app.messages.replaying import Replays
@@ -713,8 +713,28 @@ class Lane(RuleBasedStateMachine):
         value=st.integers(10, 99),
     )
     def tell(self, number: str, filler: int, status: str, value: int) -> None:
+        self.send(self.result(number, filler, status, value))
+
+    @rule(
+        told=st.lists(
+            st.tuples(st.sampled_from(NUMBERS), st.integers(1, 2), st.integers(10, 99)),
+            min_size=2,
+            max_size=9,
+        )
+    )
+    def tell_at_once(self, told: list[tuple[str, int, int]]) -> None:
+        bodies = [self.result(number, filler, "C", value) for number, filler, value in told]
+
+        async def work() -> list[MessageResult]:
+            return await asyncio.gather(*(take(self.house.lane, body) for body in bodies))
+
+        assert {one.state for one in self.house.world.run(work)} == {MessageState.ACCEPTED}
+        self.sent += bodies
+
+    def result(self, number: str, filler: int, status: str, value: int) -> bytes:
         key = f"R{self.run}L{number}-{filler}"
-        body = report(
+        self.results[number][key] = f"{value}.0"
+        return report(
             self.control(),
             filler=key,
             status=status,
@@ -722,8 +742,10 @@ class Lane(RuleBasedStateMachine):
             visit_number="",
             **self.person(number),
         )
-        self.send(body)
-        self.results[number][key] = f"{value}.0"
+
+    @rule()
+    def flush(self) -> None:
+        self.house.world.run(lambda: bring_messages_to_lake(self.house.world.platform))
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())

@@ -65,9 +65,7 @@ async def live(platform: Platform, resident: Resident, *, today: date) -> int:
         )
         await records.store_documents(connection, documents=documents, now=now)
     # The laboratory corrects a result, as laboratories do.
-    corrected = _result(
-        "最近血糖", GLUCOSE, "空腹血糖", "6.9", today - timedelta(days=12), status="corrected"
-    )
+    corrected = observation(GLUCOSE, "空腹血糖", "6.9", today - timedelta(days=12), status="corrected")
     async with platform.database.transaction() as connection:
         await records.store(
             connection,
@@ -377,9 +375,7 @@ def _documents(today: date) -> Iterator[tuple[str, str, dict[str, Any]]]:
     )
 
 
-_LETTER = (
-    "5pys5qyh6ZqP6K6/77ya5LiA6Iis5oOF5Ya16Imv5aW944CCCuW7uuiuruS4ieS4quaciOWQjuWkjeafpeOAgg=="  # 一般情况良好
-)
+_LETTER = base64.b64encode("本次随访：一般情况良好。\n建议三个月后复查。".encode()).decode()
 
 
 def _pressure(day: date, systolic: int, diastolic: int) -> dict[str, Any]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kangshu.console.charts import Day, bar_rows, day_columns, heat, nice_ticks
+from kangshu.console.charts import (
+    Day,
+    TrendValue,
+    bar_rows,
+    day_columns,
+    heat,
+    nice_ticks,
+    round_ticks,
+    trend_chart,
+    year_bars,
+)
 
 counts = st.integers(min_value=0, max_value=10**9)
 days = st.lists(
@@ -83,3 +94,146 @@ def test_bars_share_one_scale():
 def test_shades_tell_nothing_from_little_and_little_from_much():
     assert [heat(value, 100) for value in (0, 1, 10, 40, 100)] == [0, 1, 2, 4, 5]
     assert heat(5, 0) == 0
+
+
+# --- years ---
+
+
+def test_years_run_from_the_newest_without_a_gap_and_the_chosen_one_stays():
+    bars = year_bars({2026: 10, 2023: 5}, chosen=2021, href=lambda year: f"?year={year}")
+
+    assert [(bar.year, bar.count) for bar in bars] == [
+        (2026, 10),
+        (2025, 0),
+        (2024, 0),
+        (2023, 5),
+        (2022, 0),
+        (2021, 0),
+    ]
+    assert [bar.height for bar in bars] == [100, 0, 0, 50, 0, 0]
+    assert [bar.year for bar in bars if bar.current] == [2021]
+
+
+def test_a_date_that_is_an_error_does_not_make_a_thousand_years():
+    assert len(year_bars({2026: 1, 1026: 1}, chosen=0, href=str)) == 2
+    assert year_bars({}, chosen=0, href=str) == []
+
+
+# --- values over time ---
+
+START = datetime(2020, 3, 1, 8, 30)
+numbers = st.floats(min_value=-1e12, max_value=1e12, allow_nan=False)
+limits = st.none() | numbers
+trend_values = st.lists(
+    st.builds(
+        lambda days, number, low, high: _value(number, days=days, low=low, high=high),
+        st.integers(min_value=0, max_value=20_000),
+        numbers,
+        limits,
+        limits,
+    ),
+    min_size=1,
+    max_size=40,
+).map(lambda values: sorted(values, key=lambda value: value.at))
+
+
+def _value(
+    number: float, *, days: int = 0, low: float | None = None, high: float | None = None, side: str = ""
+) -> TrendValue:
+    at = START + timedelta(days=days)
+    return TrendValue(at=at, number=number, low=low, high=high, side=side, tentative=False, title="")
+
+
+@given(low=numbers, high=numbers)
+def test_the_ticks_of_values_are_even_few_and_hold_every_value(low: float, high: float):
+    low, high = min(low, high), max(low, high)
+
+    ticks = round_ticks(low, high)
+    steps = [later - earlier for earlier, later in pairwise(ticks)]
+
+    assert 2 <= len(ticks) <= 8
+    assert ticks[0] <= low + max(steps) * 1e-6
+    assert ticks[-1] >= high - max(steps) * 1e-6
+    assert max(steps) == pytest.approx(min(steps), rel=1e-3)
+
+
+@given(values=trend_values)
+def test_everything_lies_within_the_picture(values: list[TrendValue]):
+    chart = trend_chart(values)
+
+    assert chart is not None
+    foot = chart.top + chart.plot_height
+    assert len(chart.marks) == len(values)
+    assert len(chart.lines) == len(values) - 1
+    assert all(0 <= mark.x <= 100 for mark in chart.marks)
+    assert all(chart.top - 0.2 <= mark.y <= foot + 0.2 for mark in chart.marks)
+    assert all(0 <= tick.x <= 100 for tick in chart.times)
+    assert len(chart.times) <= 8
+    for band in chart.bands:
+        assert 0 <= band.x <= band.x + band.width <= 100.01
+        assert chart.top <= band.y <= band.y + band.height <= foot + 0.1
+
+
+def test_higher_values_stand_higher_and_later_ones_further_right():
+    chart = trend_chart([_value(5), _value(9, days=100), _value(7, days=200)])
+
+    assert chart is not None
+    first, second, third = chart.marks
+    assert first.y > third.y > second.y
+    assert first.x < second.x < third.x
+    assert second.x - first.x == pytest.approx(third.x - second.x, abs=0.02)
+
+
+def test_the_reference_band_lies_where_the_range_is_and_changes_with_it():
+    chart = trend_chart(
+        [
+            _value(5, low=4, high=6),
+            _value(5, days=10, low=4, high=6),
+            _value(5, days=20, low=3),
+            _value(5, days=30),
+        ]
+    )
+
+    assert chart is not None
+    both, lower = chart.bands
+    y = {tick.value: tick.y for tick in chart.ticks}
+    assert (both.y, both.y + both.height) == (y[6.0], y[4.0])
+    assert (lower.y, lower.y + lower.height) == (chart.top, y[3.0])
+    assert both.x + both.width == pytest.approx(lower.x, abs=0.01)
+
+
+def test_one_value_stands_in_the_middle_and_none_makes_no_picture():
+    alone = trend_chart([_value(5)])
+
+    assert alone is not None
+    assert alone.marks[0].x == 50
+    assert trend_chart([]) is None
+
+
+def test_a_monstrous_value_does_not_flatten_the_others():
+    chart = trend_chart([_value(5), _value(float("inf"), days=1), _value(1e200, days=2), _value(6, days=3)])
+
+    assert chart is not None
+    assert len(chart.marks) == 2
+
+
+def test_many_values_carry_the_figure_of_the_last_only():
+    chart = trend_chart([_value(number, days=number * 9) for number in range(40)])
+
+    assert chart is not None
+    assert [mark.label for mark in chart.marks if mark.label] == ["39"]
+
+
+@pytest.mark.parametrize(
+    ("days", "labels"),
+    [
+        (12 * 365, ["2022", "2024", "2026", "2028", "2030", "2032"]),
+        (300, ["2020-05", "2020-07", "2020-09", "2020-11", "2021-01"]),
+        (20, ["03-05", "03-09", "03-13", "03-17", "03-21"]),
+    ],
+)
+def test_the_time_axis_counts_years_months_or_days(days: int, labels: list[str]):
+    chart = trend_chart([_value(5), _value(6, days=days)])
+
+    assert chart is not None
+    assert [tick.label for tick in chart.times] == labels

@@ -31,11 +31,11 @@ class RecordFilters:
     @classmethod
     def of(cls, query: Mapping[str, str]) -> RecordFilters:
         """Return the filters in the words of an address; what makes no sense is left out."""
-        kind, year = query.get("kind", ""), query.get("year", "")
+        kind, year, place = (query.get(name, "") for name in ("kind", "year", "institution"))
         is_year = len(year) == 4 and year.isascii() and year.isdigit() and int(year) in _YEARS
         return cls(
             kind=kind if kind in set(Kind) else "",
-            institution=query.get("institution", "")[:_CODE_MOST],
+            institution=place if place.isprintable() and len(place) <= _CODE_MOST else "",
             year=year if is_year else "",
         )
 

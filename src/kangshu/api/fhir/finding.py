@@ -59,7 +59,7 @@ async def search(asked: Asked) -> Response:
             persons=meant,
             grant=grant,
             now=finder.now,
-            institutions=await _senders_in_reach(connection, asked.type, principal),
+            institutions=None if meant else await _senders_in_reach(connection, asked.type, principal),
         )
         contents = await finder.open(connection, page.resources, grant)
     return _page(asked, page, contents, parameters)

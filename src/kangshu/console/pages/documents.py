@@ -28,6 +28,7 @@ from kangshu.security.principals import Permission
 from kangshu.standards.cda import CdaError, looks_like
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}/[A-Za-z0-9][A-Za-z0-9.+-]{0,80}")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ANY_TYPE = "application/octet-stream"
 
 
@@ -118,14 +119,15 @@ async def download_body(visit: Visit) -> Response:
 
 
 async def _open(visit: Visit) -> _Opened | Response:
+    id_ = visit.request.path_params["document"]
+    if not _ID.fullmatch(id_):
+        raise PageNotFoundError
     access = await enter_record(visit)
     if isinstance(access, Response):
         return access
     known = await know(visit, access)
     async with visit.services.database.connection() as connection:
-        sealed = await read_document(
-            connection, id=visit.request.path_params["document"], version=_version(visit)
-        )
+        sealed = await read_document(connection, id=id_, version=_version(visit))
     if sealed.person not in access.persons:  # somebody else's looks like none at all
         raise PageNotFoundError
     sealed = replace(sealed, same_person=frozenset(access.persons))

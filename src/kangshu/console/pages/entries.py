@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +19,8 @@ from kangshu.records import Attached, EntryVersion, entry_versions, kind_title
 from kangshu.security.principals import Permission
 
 _VERSIONS_MOST = 50
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class ShownVersion:
 
 async def show_entry(visit: Visit) -> Response:
     """Show the versions of a stored entry, the newest first."""
+    type_, id_ = (visit.request.path_params[name] for name in ("type", "entry"))
+    if not (_TYPE.fullmatch(type_) and _ID.fullmatch(id_)):
+        raise PageNotFoundError
     access = await enter_record(visit)
     if isinstance(access, Response):
         return access
@@ -55,8 +61,8 @@ async def show_entry(visit: Visit) -> Response:
     async with visit.services.database.connection() as connection:
         versions = await entry_versions(
             connection,
-            type=visit.request.path_params["type"],
-            id=visit.request.path_params["entry"],
+            type=type_,
+            id=id_,
             persons=access.persons,
             grant=access.grant,
             now=visit.now,
