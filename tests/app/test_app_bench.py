@@ -16,7 +16,17 @@ from kangshu.app.benchmarks.surroundings import Watch
 from kangshu.app.benchmarks.visitor import Visitor
 from kangshu.app.cli import app
 
-NAMES = ["front-page-intake", "lab-intake", "rule-scan", "person-page"]
+NAMES = [
+    "front-page-intake",
+    "lab-intake",
+    "rule-scan",
+    "person-page",
+    "hl7-files",
+    "mllp",
+    "fhir-create",
+    "fhir-read",
+    "bundles",
+]
 
 
 def bench(*words: str) -> tuple[int, dict[str, Any]]:

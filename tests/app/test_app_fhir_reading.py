@@ -1,4 +1,4 @@
-"""The FHIR door over HTTP: searches, everything about a patient, documents; who may read what, and for what."""
+"""The FHIR door over HTTP: searches, everything about a patient, documents; who may read what."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def test_a_search_by_form_finds_the_same_and_its_pages_name_nobody(house: FhirWo
         seen, page = [], None
         page = (
             await http.post(
-                "/fhir/Observation/_search", data={"patient.identifier": number, "_count": "3", "_sort": "date"}
+                "/fhir/Observation/_search",
+                data={"patient.identifier": number, "_count": "3", "_sort": "date"},
             )
         ).json()
         while True:

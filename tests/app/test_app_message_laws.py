@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from message_peers import acknowledged
 from message_world import (
     HOSPITAL,
+    OTHER_HOSPITAL,
     MessageWorld,
     admission,
     header,
@@ -251,6 +252,52 @@ def test_messages_of_one_patient_take_effect_in_their_order_over_two_lanes(house
     assert content["meta"]["versionId"] == "12"
 
 
+@pytest.mark.parametrize("room", [2000, 2], ids=["in line", "at the entrance"])
+def test_what_came_after_a_message_that_was_not_stored_is_not_stored_before_it(
+    house: MessageWorld, monkeypatch: pytest.MonkeyPatch, room: int
+):
+    monkeypatch.setattr("kangshu.app.messages.lane._ROOM_MESSAGES", room)
+    monkeypatch.setattr("kangshu.app.messages.lane._BATCH_MOST", 2)
+    lane, name = lane_with(house), f"NO{room}"
+    bodies = [
+        report(f"{name}-{n}", filler=f"L{name}", number=name, status="C", value=f"{n}.20") for n in range(9)
+    ]
+
+    async def scenario() -> list[Any]:
+        takes = [take(lane, body) for body in bodies]
+        return list(await asyncio.gather(*takes, return_exceptions=True))
+
+    with failing_once(house, "records_resource"):
+        failed = house.world.run(scenario)
+    again = house.world.run(scenario)
+
+    assert all(isinstance(one, StorageFullError) for one in failed)
+    assert {one.state for one in again} == {MessageState.ACCEPTED}
+    assert latest(house, again[-1]) == "8.20"
+    assert (lane._room.inside, lane._room.inside_bytes) == (0, 0)
+
+
+def test_a_message_that_meets_others_too_often_holds_up_its_own_sender_only(
+    house: MessageWorld, monkeypatch: pytest.MonkeyPatch
+):
+    class BusyError(KangshuError):
+        kind = Kind.BUSY
+
+    monkeypatch.setattr("kangshu.app.messages.lane._BATCH_MOST", 1)
+    spoil(monkeypatch, "99000199HELD", BusyError(Text(zh="忙", en="busy")))
+    senders = ["99000199HELD", HOSPITAL, "99000199HELD", OTHER_HOSPITAL]
+
+    async def scenario() -> list[Any]:
+        takes = [
+            take(house.lane, admission(f"HO-{n}", number="HO", sender=one)) for n, one in enumerate(senders)
+        ]
+        return list(await asyncio.gather(*takes, return_exceptions=True))
+
+    results = house.world.run(scenario)
+
+    assert [isinstance(one, BusyError) for one in results] == [True, False, True, False]
+
+
 def test_whoever_waits_for_room_enters_in_turn_and_gives_it_back():
     async def scenario() -> None:
         room = Room(messages=3, size=100)
@@ -316,6 +363,24 @@ def failing(house: MessageWorld, table: str, *, code: str) -> Iterator[None]:
         yield
     finally:
         execute(house, "DROP FUNCTION test_fail() CASCADE")
+
+
+@contextmanager
+def failing_once(house: MessageWorld, table: str) -> Iterator[None]:
+    """Let the disk be full the first time that something is written to a table."""
+    execute(
+        house,
+        f"""CREATE SEQUENCE test_times;
+            CREATE FUNCTION test_fail() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF nextval('test_times') = 1 THEN
+            RAISE EXCEPTION 'as asked' USING ERRCODE = '53100'; END IF; RETURN NULL; END $$;
+            CREATE TRIGGER test_fail BEFORE INSERT ON {table}
+            FOR EACH STATEMENT EXECUTE FUNCTION test_fail()""",
+    )
+    try:
+        yield
+    finally:
+        execute(house, "DROP FUNCTION test_fail() CASCADE; DROP SEQUENCE test_times")
 
 
 @pytest.mark.parametrize("table", ["intake_message", "records_resource", "lake_staged", "audit_pending"])

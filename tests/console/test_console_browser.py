@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from console_life import DIASTOLIC, DOCUMENT, EARLIER_DOCUMENT, GLUCOSE, LETTER, SYSTOLIC, live
 from console_messages import Replayer, keep, live_messages
 from console_world import (
     HOSPITAL,
@@ -102,6 +103,8 @@ class LiveSite:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._server: uvicorn.Server | None = None
+        self.person = 0
+        """The number of the resident who has everything."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -128,6 +131,7 @@ class LiveSite:
             ):
                 await send(platform, csv_bytes(rows), name=f"{name}_{day}.csv", institution=institution)
             await keep(platform, *live_messages(datetime.now(UTC)))
+            self.person = await live(platform, MAN, today=datetime.now(UTC).date())
             app, _ = doors(platform, replay=Replayer())
             config = uvicorn.Config(app, log_config=None, access_log=False)
             self._server = uvicorn.Server(config)
@@ -265,6 +269,72 @@ def test_every_page_fits_its_window_and_names_its_parts(chromium, live_site, wid
         assert tab.complaints == []
 
     assert {path: found for path, found in faults.items() if found} == {}
+
+
+@pytest.mark.parametrize(("width", "language"), [(1440, "zh"), (390, "zh"), (390, "en")])
+def test_every_page_of_a_record_fits_its_window_and_names_its_parts(
+    chromium, live_site, width: int, language: str
+):
+    tab = Tab(chromium, live_site.origin, width=width, height=844)
+    page = tab.page
+    tab.sign_in("doctor", language)
+    record = f"/console/persons/{live_site.person}"
+    page.goto(record)
+    page.check("input[name=purpose][value=treatment]")
+    page.click("form[action$='/open'] button[type=submit]")
+    page.wait_for_selector(".timeline .entry")
+
+    faults: dict[str, list[str]] = {}
+    for path in (
+        "",
+        "?kind=laboratory&year=2026",
+        f"/trend?code={GLUCOSE}",
+        f"/trend?code={SYSTOLIC}&code={DIASTOLIC}",
+        "/entries/Observation/obs-corrected",
+        f"/entries/DocumentReference/{LETTER}",
+        f"/documents/{DOCUMENT}",
+        f"/documents/{EARLIER_DOCUMENT}",
+    ):
+        page.goto(record + path)
+        for summary in page.query_selector_all("main summary"):
+            summary.click()
+        faults[path] = page.evaluate(CHECK)
+
+    assert {path: found for path, found in faults.items() if found} == {}
+    assert tab.complaints == []
+    assert all(address.startswith(live_site.origin) for address in tab.asked)
+
+
+def test_from_a_result_to_its_course_and_from_a_visit_to_its_document(chromium, live_site):
+    tab = Tab(chromium, live_site.origin)
+    page = tab.page
+    tab.sign_in("doctor")
+    page.goto(f"/console/persons/{live_site.person}")
+    page.check("input[name=purpose][value=treatment]")
+    page.click("form[action$='/open'] button[type=submit]")
+
+    page.click(".kinds >> text=检验")
+    page.wait_for_url("**kind=laboratory**")
+    page.click(".entry-row:has-text('空腹血糖'):has-text('已更正') .entry-open")
+    page.wait_for_url("**/trend?**")
+    assert page.locator(".trend-mark").count() == 13
+    assert page.locator(".chart .band").count() == 1
+    page.click("tbody a >> nth=0")
+    page.wait_for_url("**/entries/Observation/obs-corrected")
+    assert "9.6" in page.inner_text(".is-changed del >> nth=0")
+
+    page.click("text=返回档案")
+    page.click(".entry-row:not(.is-void) .entry-open--text")
+    page.wait_for_url(f"**/documents/{DOCUMENT}")
+    assert MAN.name not in page.content()
+    page.click("text=显示完整标识")
+    page.wait_for_selector("text=下载原文")
+    assert page.url.endswith(f"/documents/{DOCUMENT}")
+    with page.expect_download() as download:
+        page.click("text=下载原文")
+    assert download.value.suggested_filename == f"document-{DOCUMENT}.xml"
+    assert MAN.name.encode("gb18030") in Path(download.value.path()).read_bytes()
+    assert tab.complaints == []
 
 
 def test_on_a_phone_the_menu_opens_and_closes(chromium, live_site):

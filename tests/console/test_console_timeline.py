@@ -222,9 +222,9 @@ def test_a_value_within_its_range_needs_no_mark():
     ],
 )
 def test_ranges_read_as_people_write_them(low: str | None, high: str | None, usual: str | None, text: str):
-    limits = {name: Decimal(one) if one else None for name, one in (("low", low), ("high", high))}
+    measure = Measure(usual=usual, low=Decimal(low) if low else None, high=Decimal(high) if high else None)
 
-    assert usual_text(Measure(usual=usual, **limits)) == text
+    assert usual_text(measure) == text
 
 
 def test_the_parts_of_a_measurement_are_shown_and_followed_together():
@@ -336,7 +336,7 @@ def test_identifiers_of_rows_are_masked_until_they_are_asked_for():
 def test_every_direct_identifier_of_every_data_set_is_masked():
     value = "张三李四王五赵六钱七孙八"
     for dataset in base_pack().datasets.values():
-        values = {
+        values: dict[str, Any] = {
             field.name: value
             for field in dataset.fields
             if field.privacy.value == "direct" and field.type == "string" and field.repeat == 1

@@ -232,6 +232,7 @@ def test_messages_and_bulk_rows_stand_in_one_order_newest_first(database_run, en
         Kind.OTHER: 1,
     }
     assert page.institutions == {"H1": 3, "H2": 6}
+    assert page.years == {2026: 7}
     assert [entry.reference for entry in page.entries[:3]] == ["stay/2/2/1", "lab/1/2", "Observation/r"]
 
 
@@ -270,6 +271,36 @@ def test_filters_leave_what_fits_and_count_it(database_run, engine):
         [],
         [],
     ]
+
+
+@database_test
+def test_years_are_counted_by_the_clock_here_the_newest_first(database_run, engine):
+    async def scenario(database: Database) -> Any:
+        new_year, before = "2026-01-01T00:30:00+08:00", "2025-12-31T23:30:00+08:00"
+        await keep(
+            database,
+            put(result(effectiveDateTime=new_year), "a"),
+            put(result(effectiveDateTime=before), "b"),
+            put({"resourceType": "AllergyIntolerance"}, "undated"),
+        )
+        await _send(database, engine, "lab", (15, "1742-6", 70), file=1)
+        await _send(database, engine, "stay", (11, "高血压", 0), file=2)
+        return await _read(database, engine, limit=1)
+
+    assert list(database_run(scenario).years.items()) == [(2026, 4), (2025, 1)]
+
+
+@database_test
+def test_a_stored_entry_tells_its_message_and_its_visit(database_run, engine):
+    async def scenario(database: Database) -> Any:
+        told = {"encounter": {"reference": "Encounter/v"}}
+        await keep(database, put(result(**told), message=41), put(visit(), "v"))
+        return await _read(database, engine)
+
+    shown, stay = database_run(scenario).entries
+
+    assert (shown.message, shown.visit) == (41, "Encounter/v")
+    assert (stay.message, stay.visit) == (None, None)
 
 
 @database_test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from kangshu.api import files, messages, probes, tokens
 from kangshu.api.bodies import Bodies
-from kangshu.api.fhir import FhirDoor
+from kangshu.api.fhir import FhirDoor, fhir_paths
 from kangshu.api.problems import MEDIA_TYPE, SCHEMA, broken, http_refused, invalid, refused
 from kangshu.api.reference import show_reference, show_style
 from kangshu.api.services import Services
@@ -20,8 +22,9 @@ from kangshu.kernel.errors import KangshuError
 _FHIR = "/fhir"
 _SUMMARY = (
     "Kangshu (康枢): machine interfaces of a regional population-health platform. Ask `/oauth/token` for a "
-    "token, send data-set files to `/datasets/{name}`, read what became of them at `/receipts/{id}`. "
-    "Every error is problem JSON (RFC 9457)."
+    "token, send data-set files to `/datasets/{name}`, read what became of them at `/receipts/{id}`. Single "
+    "messages go to `/hl7v2` (HL7 v2), `/documents` (CDA) and `/fhir` (FHIR R4), where records are read too. "
+    "Every error is problem JSON (RFC 9457), under `/fhir` an OperationOutcome."
 )
 
 
@@ -46,11 +49,20 @@ def build(services: Services) -> FastAPI:
     app.state.services, app.state.tokens, app.state.bodies = services, TokenCache(), Bodies()
     door = FhirDoor(services, tokens=app.state.tokens, bodies=app.state.bodies)
     app.router.routes.insert(0, FhirRoute(door))
+    app.openapi = lambda: _described(app)
     for module in (probes, tokens, files, messages):
         app.include_router(module.router)
     app.router.routes.append(Route("/docs", show_reference))
     app.router.routes.append(Route("/docs/style.css", show_style))
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description with the FHIR door, which is no framework's."""
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        schema["paths"].update(fhir_paths())
+    return app.openapi_schema or {}
 
 
 class FhirRoute(BaseRoute):

@@ -199,8 +199,8 @@ def year_bars(counts: Mapping[int, int], *, chosen: int, href: Callable[[int], s
 
 _MARGIN = 4.0
 """Percent of the width that stays free at either end, so that a mark and its figure fit."""
-_LABELLED = 14
-"""So many values carry their figure; more would stand in each other's way."""
+_LABELLED = 8
+"""So many values carry their figure; of more only the last, the lowest and the highest: a phone is narrow."""
 _LARGEST = 1e15
 """Beyond this a value is an error of its sender; it is in the table, not in the picture."""
 
@@ -329,8 +329,10 @@ def trend_chart(values: Sequence[TrendValue], *, height: int = 240) -> TrendChar
 def _marks(
     drawn: Sequence[TrendValue], xs: Sequence[float], y: Callable[[float], float]
 ) -> Iterator[TrendMark]:
-    for number, (value, x) in enumerate(zip(drawn, xs, strict=True)):
-        labelled = len(drawn) <= _LABELLED or number == len(drawn) - 1
+    numbers = [value.number for value in drawn]
+    told = {len(drawn) - 1, numbers.index(min(numbers)), numbers.index(max(numbers))}
+    for place, (value, x) in enumerate(zip(drawn, xs, strict=True)):
+        labelled = len(drawn) <= _LABELLED or place in told
         at = y(value.number)
         yield TrendMark(
             x=x,

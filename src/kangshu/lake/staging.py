@@ -18,7 +18,6 @@ from kangshu.lake.packing import key_digest, pack_rows, row_table, unpack_rows
 from kangshu.lake.schema import lake_schema
 from kangshu.lake.writing import SegmentWriter
 from kangshu.storage.database import Connection, Database
-from kangshu.storage.errors import DatabaseUnavailableError
 
 # The rows of one flush are in memory at once: some 100 MB of the widest data set.
 _MOST_ROWS = 50_000
@@ -69,6 +68,7 @@ async def flush_staged(database: Database, engine: Engine, *, pack: Pack, most_r
 
 async def _flush_portion(database: Database, engine: Engine, *, dataset: Dataset, most_rows: int) -> int:
     written: list[SegmentFile] = []
+    committing = False
     try:
         async with database.transaction() as connection:
             if not await store.try_lock_flush(connection, dataset=dataset.name):
@@ -79,11 +79,13 @@ async def _flush_portion(database: Database, engine: Engine, *, dataset: Dataset
             taken, latest = await asyncio.to_thread(_latest, list(bodies.values()), dataset.name)
             await _put(connection, engine, dataset=dataset, latest=latest, written=written)
             await store.delete_staged(connection, staged=list(bodies))
+            committing = True
         return taken
-    except DatabaseUnavailableError:
-        raise  # nobody knows whether the commit happened; the sweep finds out
     except BaseException:
-        discard(written)
+        # Once the commit has begun (and was then interrupted, or its answer lost) nobody knows whether it
+        # happened: the sweep finds out.
+        if not committing:
+            discard(written)
         raise
 
 

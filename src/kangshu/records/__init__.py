@@ -62,7 +62,7 @@ from kangshu.records.queries import (
 from kangshu.records.requests import FhirAnswer, FhirLook, FhirRequest, ReadFhir, WriteFhir
 from kangshu.records.searching import check_search, may_concern_persons, supported_parameters
 from kangshu.records.superseding import Replacement, replacement_of, supersede
-from kangshu.records.timeline import RowMapper, timeline, trend
+from kangshu.records.timelines import RowMapper, timeline, trend
 from kangshu.records.versions import entry_versions
 
 __all__ = [

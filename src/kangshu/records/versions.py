@@ -15,7 +15,7 @@ from kangshu.records.model import Attached, EntryVersion, SealedResource, requir
 from kangshu.records.moments import LOCAL
 from kangshu.records.queries import history
 from kangshu.records.summary import span_told
-from kangshu.records.timeline import stored_entry
+from kangshu.records.timelines import stored_entry
 from kangshu.standards import fhir
 from kangshu.storage.database import Connection
 

@@ -164,7 +164,13 @@ class Database:
     async def _give_back(self, connection: PoolConnectionProxy) -> None:
         # What was done with the connection is done, committed or undone; that it cannot be cleaned for the
         # next user any more is no failure of this one. The pool drops it.
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with suppress(
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,  # the server went away amid a statement, and asyncpg cannot reset
+            OSError,
+            TimeoutError,
+        ):
             await self._pool.release(connection, timeout=_CONNECT_SECONDS)
 
     async def _acquire(self) -> PoolConnectionProxy:

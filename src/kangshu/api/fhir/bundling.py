@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,12 +68,13 @@ class _Batch:
         self._answered = 0
 
     async def answer(self) -> Response:
-        answers = await asyncio.gather(
-            *(self._one(number, entry) for number, entry in enumerate(self._entries))
-        )
+        answers: dict[int, bytes] = {}
+        for phase in _phases(self._entries):
+            found = await asyncio.gather(*(self._one(number, self._entries[number]) for number in phase))
+            answers.update(zip(phase, found, strict=True))
         body = b'{"resourceType":"Bundle","type":"batch-response"'
         if answers:
-            body += b',"entry":[' + b",".join(answers) + b"]"
+            body += b',"entry":[' + b",".join(answers[number] for number in sorted(answers)) + b"]"
         return resource_response(self._asked.request, body + b"}")
 
     async def _one(self, number: int, entry: Mapping[str, Any]) -> bytes:
@@ -130,6 +131,18 @@ class _Batch:
     def _refusal(self, status: int, code: str, text: Text, number: int) -> bytes:
         told = outcome(self._asked.request, code=code, text=text, place=f"Bundle.entry[{number}].request")
         return b'{"response":{"status":"%d","outcome":%b}}' % (status, told)
+
+
+def _phases(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[int]]:
+    """Yield the places of what is done at once: Patients first, as others are about them, and reads last."""
+    ranks: list[int] = []
+    for entry in entries:
+        wanted = entry["request"]
+        is_patient = wanted["url"].partition("?")[0].partition("/")[0] == "Patient"
+        ranks.append(2 if wanted["method"] in ("GET", "HEAD") else int(not is_patient))
+    for rank in range(3):
+        if phase := [number for number, of in enumerate(ranks) if of == rank]:
+            yield phase
 
 
 def _checked_entries(bundle: dict[str, Any]) -> list[dict[str, Any]]:

@@ -91,6 +91,8 @@ class _Shared:
     fresh: dict[Criterion, str] = field(default_factory=dict[Criterion, str])
     """Ids of what earlier messages of the batch create, by the condition under which they do."""
     touched: dict[tuple[str, str], Prepared] = field(default_factory=dict[tuple[str, str], Prepared])
+    written: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """What earlier messages of the batch write: who only brings it along writes nothing over it."""
 
 
 class _Decision:
@@ -116,10 +118,14 @@ class _Decision:
         self._shared.touched.update(
             {(act.type, act.id): prepared for act in prepared.interactions if act.method != "create"}
         )
-        for number, draft in enumerate(prepared.mapped.drafts if prepared.contexts else ()):
-            header = self._shared.headers.get((draft.type, draft.id))
-            if header is not None and f"{draft.type}/{draft.id}" in prepared.contexts and not header.deleted:
+        for number, draft in enumerate(prepared.mapped.drafts):
+            key = (draft.type, draft.id)
+            header = self._shared.headers.get(key)
+            there = key in self._shared.written or (header is not None and not header.deleted)
+            if there and f"{draft.type}/{draft.id}" in prepared.contexts:
                 decided.left_out.add(number)
+            else:
+                self._shared.written.add(key)
         return decided
 
     def _act(self, number: int, act: Interaction) -> None:

@@ -34,6 +34,7 @@ from kangshu.records import FhirAnswer, FhirRequest
 from kangshu.security.keys import Keys
 from kangshu.security.principals import Principal
 from kangshu.storage.database import Database
+from kangshu.storage.errors import DatabaseUnavailableError, StorageFullError
 
 _BATCH_MOST = 64
 _BATCH_BYTES = 1 << 20  # arbitrary: what is in a transaction with a large message waits for it
@@ -201,6 +202,21 @@ class MessageLane:
             batch.append(self._waiting.popleft())
         return batch
 
+    def _behind(self, batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:
+        """Take what waits behind messages that were not stored out of the line, and return it.
+
+        It will be sent again, after them: stored now, it would be overtaken by what came before it.
+        """
+        if isinstance(error, (DatabaseUnavailableError, StorageFullError)):
+            self._room.turn_away(error)
+            behind = list(self._waiting)
+        else:
+            senders = {waiting.prepared.sender for waiting in batch}
+            behind = [waiting for waiting in self._waiting if waiting.prepared.sender in senders]
+        gone = set(map(id, behind))
+        self._waiting = deque(waiting for waiting in self._waiting if id(waiting) not in gone)
+        return behind
+
     async def _store_batch(self, batch: Sequence[_Waiting]) -> None:
         try:
             outcomes = await store_batch(
@@ -210,7 +226,7 @@ class MessageLane:
                 known_senders=self._known_senders,
             )
         except Exception as error:  # noqa: BLE001 - each sender is told, by its own door
-            for waiting in batch:
+            for waiting in (*batch, *self._behind(batch, error)):
                 if not waiting.done.done():
                     waiting.done.set_exception(error)
                     waiting.done.exception()  # a caller who has gone is no defect to report

@@ -39,10 +39,19 @@ class Room:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave(size)  # let in and gone at the same moment
+                if turn.exception() is None:
+                    self.leave(size)  # let in and gone at the same moment
             else:
                 self._let_in()  # who waited behind it may fit
             raise
+
+    def turn_away(self, error: Exception) -> None:
+        """Let `enter` raise this for everybody who waits."""
+        for _, turn in self._outside:
+            if not turn.done():
+                turn.set_exception(error)
+                turn.exception()  # whoever waited and has gone is no defect to report
+        self._outside.clear()
 
     def leave(self, size: int) -> None:
         """Give back the room of a message of `size` bytes."""
