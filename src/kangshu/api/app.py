@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from kangshu.api import files, messages, probes, tokens
@@ -30,7 +30,7 @@ _SUMMARY = (
 
 def build(services: Services) -> FastAPI:
     """Return the application of the machine doors, to be mounted at the root."""
-    app = FastAPI(
+    app = _Doors(
         title="Kangshu",
         version=services.version or "0",
         description=_SUMMARY,
@@ -47,8 +47,7 @@ def build(services: Services) -> FastAPI:
         },
     )
     app.state.services, app.state.tokens, app.state.bodies = services, TokenCache(), Bodies()
-    door = FhirDoor(services, tokens=app.state.tokens, bodies=app.state.bodies)
-    app.router.routes.insert(0, FhirRoute(door))
+    app.fhir = FhirDoor(services, tokens=app.state.tokens, bodies=app.state.bodies)
     app.openapi = lambda: _described(app)
     for module in (probes, tokens, files, messages):
         app.include_router(module.router)
@@ -65,22 +64,21 @@ def _described(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema or {}
 
 
-class FhirRoute(BaseRoute):
-    """Leads what is under `/fhir` to its door, `/fhir` itself too: a framework's mount would redirect it."""
+class _Doors(FastAPI):
+    """The framework's application, with the FHIR door beside it: there every layer would count.
 
-    def __init__(self, door: FhirDoor) -> None:
-        self._door = door
+    `/fhir` itself is the door's too; a mount of the framework's would redirect it.
+    """
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether a request is the door's."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        root = scope.get("root_path", "")
-        path = scope["path"].removeprefix(root)
-        if path != _FHIR and not path.startswith(f"{_FHIR}/"):
-            return Match.NONE, {}
-        return Match.FULL, {"root_path": root + _FHIR}
+    fhir: FhirDoor
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the door answer."""
-        await self._door(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the FHIR door answer what is under `/fhir`, and the framework the rest."""
+        if scope["type"] == "http":
+            root = scope.get("root_path", "")
+            path = scope["path"].removeprefix(root)
+            if path.startswith(_FHIR) and path[len(_FHIR) : len(_FHIR) + 1] in ("", "/"):
+                scope["root_path"] = root + _FHIR
+                await self.fhir(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)

@@ -15,6 +15,7 @@ class MeasureRequests:
 
     def __init__(self, app: ASGIApp, *, registry: CollectorRegistry) -> None:
         self.app = app
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "kangshu_http_requests",
             "Requests answered, by method, route and status",
@@ -48,8 +49,17 @@ class MeasureRequests:
         finally:
             route = _route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-            self._requests.labels(method, route, str(status)).inc()
-            self._seconds.labels(route).observe(perf_counter() - begun)
+            requests, seconds = self._children(method, route, status)
+            requests.inc()
+            seconds.observe(perf_counter() - begun)
+
+    def _children(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts requests of this kind; there are as many kinds as routes, methods, statuses."""
+        found = self._known.get((method, route, status))
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._known[(method, route, status)] = found
+        return found
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
