@@ -17,10 +17,13 @@ from fhir_world import (
     open_fhir_world,
     patient,
 )
+from message_world import HOSPITAL
 
+from kangshu import records
 from kangshu.app.messages.opening import open_lane
 from kangshu.app.platform import open_platform
 from kangshu.app.serving import build_app
+from kangshu.intake.messages import MessageFormat
 from kangshu.standards import fhir
 
 pytestmark = pytest.mark.database
@@ -54,8 +57,6 @@ def test_the_capability_statement_is_valid_and_needs_no_token(house: FhirWorld):
 def test_every_parameter_that_the_statement_lists_is_taken(house: FhirWorld):
     kinds = house.get("metadata", who="").json()["rest"][0]["resource"]
     values = {"date": "2026", "reference": "x", "token": "x", "string": "x", "uri": "urn:x"}
-    from kangshu import records
-
     for kind in kinds:
         for one in kind.get("searchParam", ()):
             records.check_search(type=kind["type"], parameters=[(one["name"], values[one["type"]])])
@@ -495,3 +496,69 @@ def test_a_binary_of_a_transaction_is_about_whom_its_document_is_about(house: Fh
     assert house.get(url).content.decode() == "合成"
     assert house.get(url, Accept="application/fhir+json").json()["data"] == "5ZCI5oiQ"
     assert_outcome(house.get(url, who="other"), 403)
+
+
+# --- what comes together ------------------------------------------------------------------------------
+
+
+def test_of_two_institutions_that_choose_one_id_at_once_one_has_it(house: FhirWorld):
+    async def work(http):
+        async with house.client("other") as other:
+            body = fhir.dumps({**patient("P-RACE"), "id": "chosen-by-two"})
+            asked = [one.put("/fhir/Patient/chosen-by-two", content=body) for one in (http, other)]
+            return await asyncio.gather(*asked)
+
+    assert sorted(one.status_code for one in house.run(work)) == [201, 403]
+
+
+def test_what_is_about_a_patient_in_a_file_may_come_before_the_patient(house: FhirWorld):
+    async def person_of(reference: str) -> int | None:
+        kind, _, identity = reference.partition("/")
+        async with house.world.platform.database.connection() as connection:
+            (header,) = await records.read_headers(connection, requests=[(kind, identity)])
+        assert header is not None
+        return header.person
+
+    async def work(_http):
+        found = []
+        for resource in (observation("Patient/late"), {**patient("P-LATE"), "id": "late"}):
+            result = await house.lane.take(
+                body=fhir.dumps(resource),
+                format=MessageFormat.FHIR,
+                channel="file",
+                principal=None,
+                sender=HOSPITAL,
+            )
+            found += result.resources
+        return [await person_of(one) for one in found]
+
+    first, second = house.run(work)
+
+    assert first is not None
+    assert first == second
+
+
+def test_a_refused_condition_leaves_nothing_for_others_to_find(house: FhirWorld):
+    """Of two requests with one condition in one batch the first is refused for something else."""
+    condition = {"ifNoneExist": f"identifier={NUMBERS}|P-FRESH"}
+    wrong = [
+        entry("POST", "Patient", patient("P-FRESH"), full_url=ONE, **condition),
+        entry("POST", "Observation", observation("Patient/nobody")),
+    ]
+    right = [entry("POST", "Patient", patient("P-FRESH"), full_url=ONE, **condition)]
+
+    async def work(http):
+        bundles = [
+            {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+            for entries in (wrong, right, wrong, right)
+        ]
+        return await asyncio.gather(*(http.post("/fhir", content=fhir.dumps(one)) for one in bundles))
+
+    answers = house.run(work)
+
+    assert [one.status_code for one in answers] == [422, 200, 422, 200]
+    places = {
+        one.json()["entry"][0]["response"]["location"].partition("/_history")[0] for one in answers[1::2]
+    }
+    assert len(places) == 1
+    assert house.get(places.pop()).status_code == 200

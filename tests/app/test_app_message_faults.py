@@ -197,7 +197,7 @@ class Creator:
 def test_kill_9_at_any_moment_loses_no_acknowledged_message_and_stores_none_twice(home: Path, rounds: int):
     moments = np.random.default_rng(rounds).uniform(0.1, 2.0, rounds)
     ledger = Ledger()
-    with serving_program(home) as program:
+    with serving_program(home, lake_seconds=1) as program:
         token = program.client(HOSPITAL, "messages.write")
 
         async def scenario() -> None:
@@ -313,6 +313,8 @@ async def assert_all_agrees(home: Path, ledger: Ledger) -> None:
         await bring_messages_to_lake(platform)
         await assert_kept_once(home, set(ledger.sent))
         async with platform.database.connection() as connection:
+            segments = await lake.live_segments(connection)
+            assert all((home / "lake" / one.path).exists() for one in segments)
             counted = await count_messages(connection, by=["state"])
             assert {one.state: one.messages for one in counted} == {MessageState.ACCEPTED: len(ledger.sent)}
             counts = await lake.count_rows(connection)

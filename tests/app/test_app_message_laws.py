@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ from message_world import (
     report,
 )
 
-from kangshu import directory, identity, records
+from kangshu import directory, identity, lake, records
 from kangshu.app.maintenance import bring_messages_to_lake, prune_messages
 from kangshu.app.messages.files import MessageFigures, MessageFile, take_message_files
 from kangshu.app.messages.lane import MessageLane
@@ -489,6 +490,66 @@ def test_a_sender_whose_first_transaction_failed_is_in_the_directory_after_the_s
             return await directory.find_institution(connection, code=sender)
 
     assert house.world.run(look) is not None
+
+
+class Interrupted:
+    """A database whose transactions are committed, but whose callers never hear of it."""
+
+    def __init__(self, inner: Any, error: BaseException) -> None:
+        self._inner, self._error = inner, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @asynccontextmanager
+    async def transaction(self, **more: Any) -> AsyncIterator[Any]:
+        async with self._inner.transaction(**more) as connection:
+            yield connection
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnavailableError(Text(zh="断", en="lost")),
+        asyncio.CancelledError(),
+        RuntimeError("unforeseen"),
+    ],
+    ids=["lost", "cancelled", "unforeseen"],
+)
+def test_a_flush_that_is_interrupted_at_its_commit_keeps_the_file_that_the_manifest_may_name(
+    database_server: str, error: BaseException
+):
+    with open_message_world(database_server) as house:
+        house.take(report("FL-1", filler="LFL"))
+        platform = house.world.platform
+        cut = replace(platform, database=Interrupted(platform.database, error))
+
+        async def scenario() -> Any:
+            with pytest.raises(type(error)):
+                await bring_messages_to_lake(cut)
+            await bring_messages_to_lake(platform)
+            async with platform.database.connection() as connection:
+                return await lake.live_segments(connection), await lake.count_rows(connection)
+
+        segments, rows = house.world.run(scenario)
+
+        assert rows["lab_result"] == 1
+        assert all((platform.home / "lake" / one.path).exists() for one in segments)
+
+
+def test_a_connection_that_cannot_be_given_back_does_not_hide_what_happened(
+    house: MessageWorld, monkeypatch: pytest.MonkeyPatch
+):
+    inner = asyncpg.Pool.release
+
+    async def release(pool: Any, connection: Any, **more: Any) -> None:
+        await inner(pool, connection, **more)
+        raise asyncpg.InternalClientError("another operation is in progress")
+
+    monkeypatch.setattr(asyncpg.Pool, "release", release)
+
+    assert house.take(admission("GB-1", number="GB")).state is MessageState.ACCEPTED
 
 
 # --- replay -----------------------------------------------------------------------------------------------

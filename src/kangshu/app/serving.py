@@ -32,9 +32,9 @@ from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
 from kangshu.app.maintenance import (
     bring_messages_to_lake,
-    clear_merged,
     fold_counts,
     merge_dataset,
+    merge_segments,
     prune_messages,
     seal_audit,
     sweep,
@@ -61,7 +61,7 @@ from kangshu.storage.patience import describe
 log = structlog.get_logger(__name__)
 
 _SEAL_SECONDS = 1.0
-_CLEAR_SECONDS = 300.0
+_MERGE_SECONDS = 300.0
 _FALLEN_SECONDS = 5.0
 _SWEEP_SECONDS = 6 * 3600.0
 _FOLD_SECONDS = 60.0
@@ -263,7 +263,8 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         _keep_going(stop, "jobs", lambda: worker.run(stop)),
         _keep_going(stop, "announcements", lambda: dispatcher.run(stop)),
         _repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform)),
-        _repeat(stop, _CLEAR_SECONDS, "clear", lambda: clear_merged(platform)),
+        # What messages bring is flushed in many small files, and announced by nobody.
+        _repeat(stop, _MERGE_SECONDS, "merge", lambda: merge_segments(platform)),
         _repeat(stop, _SWEEP_SECONDS, "sweep", lambda: sweep(platform)),
         _repeat(stop, platform.settings.lake_seconds, "lake", lambda: bring_messages_to_lake(platform)),
         _repeat(stop, _FOLD_SECONDS, "fold", lambda: fold_counts(platform)),
