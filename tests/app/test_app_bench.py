@@ -26,6 +26,7 @@ NAMES = [
     "fhir-create",
     "fhir-read",
     "bundles",
+    "timeline",
 ]
 
 
