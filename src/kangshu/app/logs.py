@@ -14,6 +14,8 @@ def set_up_logs(*, level: int = logging.INFO) -> None:
     Messages are fixed words and their facts are numbers, codes and states; nothing logs a request's
     body or query, which is where personal values would be.
     """
+    # A line that cannot be written would be complained of on stderr, with the exception and all it holds.
+    logging.raiseExceptions = False
     shared = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
