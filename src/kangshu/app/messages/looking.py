@@ -64,6 +64,7 @@ class ReadLane:
         self._database, self._clock, self._whereabouts = database, clock, whereabouts
         self._waiting: deque[_Waiting] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._working = 0
 
     async def __call__(
         self, look: FhirLook, *, principal: Principal, purpose: Purpose, reason: str = ""
@@ -71,21 +72,29 @@ class ReadLane:
         """Return the resource, authorised and on record."""
         waiting = _Waiting(look, principal, purpose, reason)
         self._waiting.append(waiting)
-        if len(self._workers) < _BATCHES_AT_ONCE:
+        if self._working < _BATCHES_AT_ONCE:
+            self._working += 1
             worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
+            self._workers.add(worker)  # the loop itself holds tasks loosely
             worker.add_done_callback(self._workers.discard)
         return await asyncio.shield(waiting.done)
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH_MOST, len(self._waiting)))]
-            try:
-                async with self._database.connection() as connection:
-                    await self._answer(connection, batch)
-            except Exception as error:  # noqa: BLE001 - each caller is told, by its own door
-                for waiting in batch:
-                    waiting.answer(error)
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH_MOST, len(self._waiting)))]
+                await self._work_on(batch)
+        finally:
+            # In the same turn in which nobody was found waiting: who comes later finds this worker gone.
+            self._working -= 1
+
+    async def _work_on(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            async with self._database.connection() as connection:
+                await self._answer(connection, batch)
+        except Exception as error:  # noqa: BLE001 - each caller is told, by its own door
+            for waiting in batch:
+                waiting.answer(error)
 
     async def _answer(self, connection: Connection, batch: Sequence[_Waiting]) -> None:
         now = self._clock.now()
