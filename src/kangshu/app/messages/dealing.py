@@ -11,6 +11,7 @@ import pickle
 import re
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,14 +123,14 @@ class Team:
             queue.task_done()
 
 
-class _Hand:
+class _Hand(ABC):
     """One who works on batches, in their order."""
 
+    @abstractmethod
     def work(self, queue: asyncio.Queue[_Batch]) -> AsyncIterator[tuple[_Batch, Sequence[MessageResult]]]:
         """Yield each batch with what became of its messages."""
-        raise NotImplementedError
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - nothing to end here
         """End."""
 
 
