@@ -5,7 +5,7 @@ RESIDENTS ?= 20000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench conformance clean
+.PHONY: help setup demo test test-all test-spark check format bench conformance clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -19,10 +19,14 @@ demo: setup ## build the simulated region, take it in, serve it at http://127.0.
 	@$(BIN)/kangshu --home .demo demo --residents $(RESIDENTS) --port $(PORT)
 
 test: setup ## run the test suite
-	@$(BIN)/python -m pytest -m "not slow" -n 2
+	@$(BIN)/python -m pytest -m "not slow and not spark" -n 2
 
 test-all: setup ## run the test suite with the slow tests
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -m "not spark" -n 2
+
+test-spark: setup ## compute every rule on Spark and on DuckDB and compare (installs pyspark; needs Java 17)
+	@$(BIN)/python -c "import pyspark" 2>/dev/null || $(BIN)/python -m pip install -c constraints.txt -e '.[spark]'
+	@$(BIN)/python -m pytest -m spark tests/spark
 
 check: setup ## format, lint, types, import contracts, declarations, generated pages, unit tests
 	@$(BIN)/ruff format --check src tests
@@ -31,7 +35,7 @@ check: setup ## format, lint, types, import contracts, declarations, generated p
 	@$(BIN)/lint-imports
 	@$(BIN)/kangshu datasets check
 	@$(BIN)/kangshu datasets reference --check
-	@$(BIN)/python -m pytest -m "not slow and not database and not browser and not samples" -n 2
+	@$(BIN)/python -m pytest -m "not slow and not database and not browser and not samples and not spark" -n 2
 
 format: setup ## format the code and mend what the linter can
 	@$(BIN)/ruff format src tests

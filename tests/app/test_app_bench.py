@@ -27,6 +27,7 @@ NAMES = [
     "fhir-read",
     "bundles",
     "timeline",
+    "plausibility",
 ]
 
 
@@ -134,6 +135,23 @@ def test_pages_of_persons_with_500_rows_open():
     assert 0 < told["p50"] <= told["p95"] <= told["p99"]
     assert told["conditions"]["rows_of_a_person"] == 500
     assert told["conditions"]["grant_audit_rows_p50_ms"] < told["p50"]
+
+
+@pytest.mark.database
+@pytest.mark.slow
+def test_what_is_wrong_in_a_simulated_region_is_found_and_hardly_anything_else():
+    status, told = bench("plausibility", "--size", "1000")
+    conditions = told["conditions"]
+
+    assert status == 0
+    assert told["value"] >= 0.9
+    assert conditions["precision"] >= 0.8
+    assert all(
+        found.split(" of ")[0] == found.split(" of ")[1]
+        for found in conditions["row_errors"]["found_of_put_in"].values()
+    )
+    assert conditions["row_errors"]["false_findings_on_clean_rows"] == {}
+    assert all(found.endswith(" 0 false") for found in conditions["orphans"].values())
 
 
 def test_every_benchmark_of_the_interface_is_there():

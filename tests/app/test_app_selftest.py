@@ -26,16 +26,34 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_finding_says_rule_field_row_and_what_to_do(file: Path):
+def test_a_finding_says_rule_field_row_what_to_do_and_what_it_is_worth(file: Path):
     result = runner.invoke(app, ["check", str(file), "--dataset", "immunization", "--json"])
 
     report = orjson.loads(result.stdout)
     assert result.exit_code == 1
     assert (report["rows"], report["accepted"], report["rejected"]) == (2, 1, 1)
     finding = next(one for one in report["findings"] if one["field"] == "vaccinated_at")
-    assert (finding["rule"], finding["rows"], finding["first_rows"]) == ("type", 1, "3")
+    assert (finding["rule"], finding["rows"], finding["first_rows"]) == ("type", 1, [3])
     assert finding["message"]
-    assert report["scores"]["total"] == 50.0
+    assert finding["points"] > 0
+    assert 0 < report["scores"]["total"] < 100
+    assert report["scores"]["dimensions"]["validity"] == 50.0
+
+
+def test_mending_what_was_found_is_worth_what_the_report_says(file: Path):
+    def score() -> dict:
+        result = runner.invoke(app, ["check", str(file), "--dataset", "immunization", "--json"])
+        return orjson.loads(result.stdout)
+
+    before = score()
+    wrong = next(one for one in before["findings"] if one["field"] == "vaccinated_at")
+    text = file.read_text(encoding="gb18030")
+    example = next(field.example for field in FIELDS if field.name == "vaccinated_at")
+    file.write_text(text.replace("秘密", example), encoding="gb18030")
+    after = score()
+
+    gained = after["scores"]["total"] - before["scores"]["total"]
+    assert gained == pytest.approx(wrong["points"], abs=0.011)
 
 
 def test_the_report_holds_no_value_out_of_the_file(file: Path, tmp_path: Path):

@@ -28,7 +28,7 @@ from kangshu import api, console, directory
 from kangshu.app.pipeline import Senders
 from kangshu.app.platform import Platform
 from kangshu.app.settings import Settings
-from kangshu.app.subscriptions import listeners
+from kangshu.app.subscriptions import listeners, refusal_listeners
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.declarations import BASE_PACK, Pack, load_pack
 from kangshu.identity import Linker
@@ -302,7 +302,8 @@ async def open_world(
                     clock=clock,
                     make_linker=lambda file_id: Linker(keys, random=secrets.token_bytes, origin=file_id),
                     senders=Senders(),
-                    listeners=listeners(),
+                    listeners=listeners(pack),
+                    refusal_listeners=refusal_listeners(pack),
                 ),
                 clock=clock,
             )

@@ -13,6 +13,9 @@ from kangshu.console.rendering import say
 from kangshu.declarations import Dimension, FieldType, Obligation, Privacy, Scope, Severity
 from kangshu.intake import FileState
 from kangshu.intake.messages import BODY_READ, REPLAY, MessageFormat, MessageState
+from kangshu.quality.catalogue import Lane, UseKind
+from kangshu.quality.reconciling import Partner, State
+from kangshu.quality.rectifying import TOPICS
 
 CONSOLE = resources.files("kangshu.console")
 TEMPLATES = {entry.name: entry.read_text() for entry in CONSOLE.joinpath("templates").iterdir()}
@@ -32,7 +35,12 @@ MADE_UP = (
     + [f"scope.{scope}" for scope in Scope]
     + [f"action.{action}" for action in (*acts.ACTIONS, BODY_READ, REPLAY)]
     + [f"message_state.{state}" for state in MessageState]
+    + [f"notices.{topic}" for topic in TOPICS]
     + [f"message_format.{one}" for one in MessageFormat]
+    + [f"balance_state.{state}" for state in State]
+    + [f"partner.{partner}" for partner in Partner]
+    + [f"lane.{lane}" for lane in Lane]
+    + [f"use.{kind}" for kind in UseKind]
     + [f"message.says_{state}" for state in ("accepted", "refused", "conflict", "superseded")]
 )
 FAMILIES = (

@@ -225,8 +225,8 @@ def test_a_system_may_be_the_start_of_a_longer_one():
 def test_the_reference_page_shows_where_each_field_lies(write):
     pages = reference_pages(load_pack(write()))
 
-    page = pages["visit.md"]
+    page = pages["datasets/visit.md"]
     assert "### Encounter · `encounter`" in page
     assert "| `number` | 就诊号 | `identifier[system=$visit].value`<br>`? identifier[].value` |" in page
     assert "| `codes` | 诊断 | `code.coding[].code` |" in page
-    assert "Encounter" in pages["README.md"]
+    assert "Encounter" in pages["datasets/README.md"]

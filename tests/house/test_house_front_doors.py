@@ -20,6 +20,22 @@ SIDE_DOORS = {
     "kangshu.mapping.rows": "as for hl7v2",
     "kangshu.api.mllp": "a door without the web framework, which the others load",
     "kangshu.declarations.reference": "writing the reference pages is the command line's business alone",
+    **{
+        f"kangshu.quality.{room}": "the quality engine has a room, with a door of its own, for each step"
+        for room in (
+            "catalogue",
+            "checksets",
+            "circular",
+            "coverage",
+            "plausibility",
+            "reconciling",
+            "rectifying",
+            "scanning",
+            "scoring",
+            "selftest",
+            "trying",
+        )
+    },
     "kangshu.intake.template": "writing workbooks loads XlsxWriter, which taking files in does not need",
 }
 

@@ -1,16 +1,18 @@
 """Templates: what Kangshu hands out is what it takes back."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from kangshu.app.selftest import check_file
-from kangshu.declarations import load_pack
+from kangshu.declarations import Severity, load_pack
 from kangshu.intake import recognise
 from kangshu.intake.template import template_workbook
+from kangshu.quality.selftest import check_file
 from kangshu.standards.tables import open_table
 
 PACK = load_pack()
+MOMENT = datetime(2026, 11, 1)
 NAMES = [name for name, dataset in PACK.datasets.items() if dataset.category != "sample"]
 
 
@@ -31,10 +33,10 @@ def test_the_example_row_of_a_template_passes_the_check(name: str, tmp_path: Pat
     path = tmp_path / f"{name}.xlsx"
     path.write_bytes(template_workbook(dataset=PACK.datasets[name], pack=PACK))
 
-    report = check_file(path=path, dataset=PACK.datasets[name], pack=PACK)
+    report = check_file(path=path, dataset=name, pack=PACK, received_at=MOMENT).assessment
 
-    assert [one for one in report["findings"] if one["severity"] == "error"] == []
-    assert report["accepted"] == 1
+    assert [one for one in report.findings if one.severity is Severity.ERROR] == []
+    assert report.accepted == 1
 
 
 def test_the_same_declaration_gives_the_same_bytes():

@@ -134,8 +134,8 @@ def test_errors_are_of_every_kind_and_at_the_rates_of_their_institutions(region:
     assert {
         "missing-required", "wrong-code", "invalid-date", "invalid-number", "too-long", "check-digit",
         "sex-contradiction", "birth-contradiction", "times-out-of-order", "sum-wrong", "duplicate-row",
-        "ragged-row", "name-homophone", "name-variant", "name-spaced", "old-number", "missing-number",
-        "other-number", "mother-number", "local-number-reused", "middle-dot", "sex-as-text",
+        "ragged-row", "orphan", "name-homophone", "name-variant", "name-spaced", "old-number",
+        "missing-number", "other-number", "mother-number", "local-number-reused", "middle-dot", "sex-as-text",
     } <= set(kinds)  # fmt: skip
     assert shares[0] < 0.002
     assert shares[-1] > 0.04
@@ -247,5 +247,5 @@ def test_a_large_region_keeps_its_records_as_parquet(
     told = {file["file"]: int(file["rows"]) for file in files if file["fate"] in ("committed", "superseded")}
     assert Counter(records["file"].to_pylist()) == told
     assert sorted(path.name for path in (tmp_path / "truth").iterdir()) == [
-        "errors.csv", "files.csv", "messages.csv", "persons.csv", "records.parquet",
+        "anomalies.csv", "errors.csv", "files.csv", "messages.csv", "persons.csv", "records.parquet",
     ]  # fmt: skip

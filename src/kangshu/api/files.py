@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
@@ -30,6 +32,7 @@ from kangshu.api.tokens import Caller
 from kangshu.audit import AuditEntry, record
 from kangshu.directory import find_institution, institution_codes
 from kangshu.intake import (
+    ZONE,
     FileState,
     ReasonCount,
     Receipt,
@@ -40,12 +43,16 @@ from kangshu.intake import (
 )
 from kangshu.kernel.periods import Period
 from kangshu.kernel.texts import Language
+from kangshu.quality.selftest import check_file
 from kangshu.security.principals import Permission, Principal
 from kangshu.storage.errors import StorageFullError
 
 _NAME_MOST = 200
 _OPEN = frozenset({FileState.RECEIVED, FileState.WORKING, FileState.FAILED})
 _FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
+
+# A check takes a core, and memory as intake does.
+_checks = asyncio.Semaphore(2)
 
 router = APIRouter(tags=["data sets"])
 
@@ -146,6 +153,46 @@ async def take_file(
         media_type="application/json",
         headers={"Location": f"/receipts/{receipt.id}"},
     )
+
+
+@router.post(
+    "/datasets/{name}/check",
+    summary="Test a data-set file",
+    description="What the platform would find in the file, with scores: the same report as `kangshu check` "
+    "gives. Nothing is stored.",
+    responses={200: {"description": "The report: counts, scores, findings with row numbers; never a value"}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": _BINARY, "text/csv": _BINARY},
+        }
+    },
+)
+async def check_file_of(
+    request: Request,
+    caller: Caller,
+    name: str,
+    file_name: Annotated[str | None, Query(max_length=_NAME_MOST, alias="file")] = None,
+) -> Response:
+    """Answer with the report about the body."""
+    services: Services = request.app.state.services
+    caller.require(Permission.SUBMIT_DATA)
+    if name not in services.pack.datasets:
+        raise UnknownDatasetError(say["dataset_unknown"])
+    path = await _receive(request, services)
+    try:
+        async with _checks:
+            test = await asyncio.to_thread(
+                check_file,
+                path=path,
+                name=_bare_name(file_name) or name,
+                pack=services.pack,
+                received_at=services.clock.now().astimezone(ZoneInfo(ZONE)).replace(tzinfo=None),
+                dataset=name,
+            )
+    finally:
+        path.unlink(missing_ok=True)
+    return Response(orjson.dumps(test.document()), media_type="application/json")
 
 
 @router.get(

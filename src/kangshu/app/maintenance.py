@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kangshu import audit, intake, lake
+from kangshu import audit, intake, lake, quality
 from kangshu.app.platform import Platform
 from kangshu.intake import messages
+from kangshu.quality import catalogue, rectifying, scoring
 from kangshu.storage import jobs
+
+_REVIEWED_DAYS = 100  # arbitrary: older months are closed; `kangshu quality review` opens them again
 
 
 async def settle(platform: Platform) -> None:
@@ -51,6 +54,31 @@ async def sweep(platform: Platform) -> None:
 async def bring_messages_to_lake(platform: Platform) -> None:
     """Let the rows that messages brought since the last time be counted by the statistics."""
     await lake.flush_staged(platform.database, platform.engine, pack=platform.pack)
+
+
+async def watch_deadlines(platform: Platform) -> None:
+    """Tell the next higher body of what was not mended in time; warn of months whose data did not come."""
+    now = platform.clock.now()
+    async with platform.database.connection() as connection:
+        await rectifying.escalate_due(connection, now=now)
+        months = [
+            month
+            for month in await quality.list_months(connection)
+            if 0 < (rectifying.local_day(now) - month).days < _REVIEWED_DAYS
+        ]
+    for month in months:
+        async with platform.database.transaction() as connection:
+            # What has arrived in time, and what is late, changes with the day.
+            await scoring.refresh_scores(
+                connection, pack=platform.pack, first=month, last=month, now=rectifying.local_day(now)
+            )
+        async with platform.database.connection() as connection:
+            await rectifying.review_month(connection, pack=platform.pack, month=month, now=now)
+
+
+async def refresh_catalogue(platform: Platform) -> None:
+    """Count in the lake what the catalogue cannot know from files."""
+    await catalogue.refresh(platform.database, platform.compute, pack=platform.pack, now=platform.clock.now())
 
 
 async def prune_messages(platform: Platform) -> None:

@@ -2,7 +2,8 @@
 
 Bulk lane, one file:  intake.take_in
     recognise the data set -> check rows -> identity links their persons -> lake writes the segment
-    -> one commit: manifest, receipt, persons, directory, audit entry
+    -> one commit: manifest, receipt, persons, directory, findings, audit entry
+    -> afterwards: rules over the lake, figures, tasks (app.assessing)
 
 The parts above intake are passed in here, for intake knows none of them.
 """
@@ -14,10 +15,15 @@ from datetime import datetime
 
 import pyarrow.parquet as pq
 
-from kangshu import directory
+from kangshu import directory, quality
 from kangshu.audit import AuditEntry, record
-from kangshu.intake import Committed
+from kangshu.declarations import Pack
+from kangshu.intake import Committed, Refused, last_month, month_of
+from kangshu.quality.catalogue import record_fill
+from kangshu.storage import jobs
 from kangshu.storage.database import Connection
+
+ASSESS_JOB = "quality.assess"
 
 
 class Senders:
@@ -67,3 +73,57 @@ async def audit_file(connection: Connection, committed: Committed) -> None:
         },
     )
     await record(connection, entries=[entry])
+
+
+async def queue_assessment(connection: Connection, *, dataset: str) -> None:
+    """Ask for the assessment of what waits of a data set; many files ask for one."""
+    await jobs.enqueue(
+        connection, kind=ASSESS_JOB, payload={"dataset": dataset}, unique_key=f"{ASSESS_JOB}/{dataset}"
+    )
+
+
+class FindingsKeeper:
+    """What the checks found in a file counts from the moment the file does."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+
+    async def committed(self, connection: Connection, committed: Committed) -> None:
+        """Keep what was found in a file that counts from now on."""
+        await self._keep(connection, committed)
+
+    async def refused(self, connection: Connection, refused: Refused) -> None:
+        """Keep what was found in a file none of whose rows passed: nothing worse can be sent."""
+        await self._keep(connection, refused)
+
+    async def _keep(self, connection: Connection, file: Committed | Refused) -> None:
+        await quality.record_file(
+            connection,
+            file=file.file_id,
+            dataset=file.dataset,
+            examined=file.examined,
+            received_at=file.received_at,
+            replaces=file.replaces,
+        )
+        outcome = file.outcome
+        await record_fill(
+            connection,
+            file=file.file_id,
+            dataset=file.dataset.name,
+            institution=outcome.institution,
+            month=month_of(outcome.period) or last_month(outcome.period),
+            accepted=outcome.accepted,
+            filled=file.examined.filled,
+            received_at=file.received_at,
+            replaces=file.replaces,
+        )
+        affected = await quality.expect_assessment(
+            connection,
+            pack=self._pack,
+            dataset=file.dataset,
+            file=file.file_id,
+            shares=file.examined.shares,
+            replaces=file.replaces,
+        )
+        for dataset in affected:
+            await queue_assessment(connection, dataset=dataset)

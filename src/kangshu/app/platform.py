@@ -14,12 +14,12 @@ from kangshu.app.clock import SystemClock
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.pipeline import Senders
 from kangshu.app.settings import Settings, load_settings
-from kangshu.app.subscriptions import listeners
+from kangshu.app.subscriptions import listeners, refusal_listeners
 from kangshu.declarations import Pack, load_pack
 from kangshu.identity import Linker
 from kangshu.intake import IntakeServices
 from kangshu.kernel.clock import Clock
-from kangshu.lake import Engine
+from kangshu.lake import Engine, LakeEngine, SparkEngine, open_spark
 from kangshu.security.keys import Keys, load_or_create
 from kangshu.storage import backup, embedded
 from kangshu.storage.database import Database
@@ -38,6 +38,12 @@ class Platform:
     engine: Engine
     intake: IntakeServices
     clock: Clock
+    cluster: SparkEngine | None = None
+
+    @property
+    def compute(self) -> LakeEngine:
+        """What computes over the whole lake: the cluster where the settings name one, else this process."""
+        return self.cluster or self.engine
 
     @property
     def anchor(self) -> Path:
@@ -66,6 +72,7 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
         async with database.connection() as connection:
             await migrate(connection)
         engine = Engine(home, threads=settings.threads, memory_mib=settings.memory_mib)
+        cluster = _cluster(home, settings)
         try:
             intake = IntakeServices(
                 database=database,
@@ -74,7 +81,8 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
                 clock=clock,
                 make_linker=lambda file_id: Linker(keys, random=secrets.token_bytes, origin=file_id),
                 senders=Senders(),
-                listeners=listeners(),
+                listeners=listeners(pack),
+                refusal_listeners=refusal_listeners(pack),
             )
             yield Platform(
                 home=home,
@@ -85,11 +93,20 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
                 engine=engine,
                 intake=intake,
                 clock=clock,
+                cluster=cluster,
             )
         finally:
+            if cluster:
+                await asyncio.to_thread(cluster.close)
             engine.close()
     finally:
         await database.close()
+
+
+def _cluster(home: Path, settings: Settings) -> SparkEngine | None:
+    if settings.lake_engine != "spark":
+        return None
+    return open_spark(home, master=settings.spark_master, memory_mib=settings.memory_mib)
 
 
 def make_home(home: Path) -> None:

@@ -27,6 +27,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from kangshu import __version__, api, console
+from kangshu.app.assessing import assess_job, expect_message_rows
 from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
@@ -36,8 +37,10 @@ from kangshu.app.maintenance import (
     merge_dataset,
     merge_segments,
     prune_messages,
+    refresh_catalogue,
     seal_audit,
     sweep,
+    watch_deadlines,
 )
 from kangshu.app.memory import spare_collector
 from kangshu.app.messages.lane import MessageLane
@@ -45,6 +48,8 @@ from kangshu.app.messages.looking import ReadLane
 from kangshu.app.messages.mllp import mllp_door
 from kangshu.app.messages.opening import open_lane
 from kangshu.app.messages.replaying import Replays
+from kangshu.app.notices import Notifier, mail_server, make_workers
+from kangshu.app.pipeline import ASSESS_JOB
 from kangshu.app.platform import Platform, open_platform
 from kangshu.app.subscriptions import MERGE_JOB, subscribers
 from kangshu.app.uploads import JOB, Uploads, queue_file
@@ -66,6 +71,9 @@ _FALLEN_SECONDS = 5.0
 _SWEEP_SECONDS = 6 * 3600.0
 _FOLD_SECONDS = 60.0
 _PRUNE_SECONDS = 3600.0
+_MESSAGE_ROWS_SECONDS = 60.0
+_DEADLINE_SECONDS = 3600.0
+_CATALOGUE_SECONDS = 1800.0
 _PARENT_SECONDS = 1.0
 _FAREWELL_SECONDS = 20  # what requests under way are given at a stop
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -211,6 +219,7 @@ def build_app(
             anchor=platform.anchor,
             region=Text(zh=region, en=region) if region else platform.pack.title,
             upload_limit_bytes=limit,
+            fonts=Path(platform.settings.pdf_fonts) if platform.settings.pdf_fonts else None,
             demo_accounts=tuple(
                 console.DemoAccount(name=one.name, password=one.password, title=one.title)
                 for one in demo_people
@@ -253,15 +262,26 @@ async def background(platform: Platform) -> AsyncIterator[None]:
     uploads = Uploads(platform)
     worker = jobs.Worker(
         platform.database,
-        {JOB: uploads.work, MERGE_JOB: lambda job: merge_dataset(platform, job)},
+        {
+            JOB: uploads.work,
+            MERGE_JOB: lambda job: merge_dataset(platform, job),
+            ASSESS_JOB: lambda job: assess_job(platform, job),
+        },
         platform.clock,
         platform.settings.job_lease_seconds,
         concurrency=2,
     )
-    dispatcher = Dispatcher(platform.database, subscribers(), platform.clock)
+    dispatcher = Dispatcher(
+        platform.database, subscribers(with_mail=bool(platform.settings.smtp_host)), platform.clock
+    )
+    messengers = make_workers(_notifier(platform))
     lanes = [
         _keep_going(stop, "jobs", lambda: worker.run(stop)),
         _keep_going(stop, "announcements", lambda: dispatcher.run(stop)),
+        *(
+            _keep_going(stop, "notices", lambda messenger=messenger: messenger.run(stop))
+            for messenger in messengers
+        ),
         _repeat(stop, _SEAL_SECONDS, "seal", lambda: seal_audit(platform)),
         # What messages bring is flushed in many small files, and announced by nobody.
         _repeat(stop, _MERGE_SECONDS, "merge", lambda: merge_segments(platform)),
@@ -269,6 +289,9 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         _repeat(stop, platform.settings.lake_seconds, "lake", lambda: bring_messages_to_lake(platform)),
         _repeat(stop, _FOLD_SECONDS, "fold", lambda: fold_counts(platform)),
         _repeat(stop, _PRUNE_SECONDS, "prune", lambda: prune_messages(platform)),
+        _repeat(stop, _MESSAGE_ROWS_SECONDS, "quality", lambda: expect_message_rows(platform)),
+        _repeat(stop, _DEADLINE_SECONDS, "deadlines", lambda: watch_deadlines(platform)),
+        _repeat(stop, _CATALOGUE_SECONDS, "catalogue", lambda: refresh_catalogue(platform)),
     ]
     if folder := platform.settings.watch_folder:
         lanes.append(_keep_going(stop, "watch", lambda: watch(platform, Path(folder))))
@@ -280,6 +303,17 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _notifier(platform: Platform) -> Notifier:
+    return Notifier(
+        database=platform.database,
+        pack=platform.pack,
+        keys=platform.keys,
+        clock=platform.clock,
+        mail=mail_server(platform.settings),
+        address=platform.settings.public_url,
+    )
 
 
 async def _settle_after_start(platform: Platform) -> None:

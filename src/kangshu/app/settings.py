@@ -23,6 +23,7 @@ _LEAST = {
     "mllp_idle_seconds": 5,
     "message_days": 1,
     "lake_seconds": 1,
+    "smtp_port": 1,
 }
 
 
@@ -35,7 +36,9 @@ class Settings:
     region_name: str = ""  # shown in the console's head; empty: the pack's title
     pack: str = ""  # folder of the region pack; empty: the built-in one
     threads: int = 2  # of DuckDB
-    memory_mib: int = 1024  # of DuckDB
+    memory_mib: int = 1024  # of DuckDB, or of Spark's driver
+    lake_engine: str = "duckdb"  # what computes over the lake: duckdb, or spark for a region of many machines
+    spark_master: str = "local[*]"  # local-cluster[2,1,1024], spark://..., yarn: see docs/scale.md
     upload_limit_mib: int = 16384  # the largest file taken over HTTP
     watch_folder: str = ""  # files put here are taken in; empty: nothing is watched
     job_lease_seconds: int = 60
@@ -48,8 +51,16 @@ class Settings:
     mllp_connections: int = 200  # at most at the same time
     mllp_idle_seconds: int = 600  # a connection on which nothing comes for so long is closed
     mllp_queries: bool = False  # true: peers on MLLP may ask for persons (PIX, PDQ) without a certificate
+    pdf_fonts: str = ""  # folder of Noto Sans CJK for PDFs; empty: where the system keeps fonts
     message_days: int = 180  # for so long the bytes of messages are kept; documents are kept for good
     lake_seconds: int = 10  # rows out of messages reach the statistics after so long
+    public_url: str = ""  # where people reach the platform (https://...), for links in mails; empty: no links
+    smtp_host: str = ""  # mail server for notices; empty: no mail is sent
+    smtp_port: int = 587
+    smtp_tls: str = "starttls"  # starttls, tls (from the first byte, port 465) or none (inside a closed net)
+    smtp_user: str = ""  # empty: without signing in
+    smtp_password_file: str = ""  # file with the password; or KANGSHU_SMTP_PASSWORD in the environment
+    smtp_from: str = ""  # the sender's address
 
 
 def load_settings(home: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,6 +99,16 @@ def _check(settings: Settings) -> None:
         raise SettingsError(say("setting_mllp_tls"))
     if settings.mllp_client_authorities and not settings.mllp_certificate:
         raise SettingsError(say("setting_mllp_tls"))
+    if settings.smtp_host and ("@" not in settings.smtp_from or not settings.smtp_from.isprintable()):
+        raise SettingsError(say("setting_smtp_from"))
+    if settings.smtp_tls not in ("starttls", "tls", "none"):
+        raise SettingsError(say("setting_smtp_tls"))
+    if settings.smtp_user and settings.smtp_tls == "none":
+        raise SettingsError(say("setting_smtp_open"))
+    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+        raise SettingsError(say("setting_public_url"))
+    if settings.lake_engine not in ("duckdb", "spark"):
+        raise SettingsError(say("setting_lake_engine"))
     if settings.language not in ("zh", "en"):
         raise SettingsError(say("setting_language"))
     if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kangshu.app.pipeline import audit_file, load_directory
-from kangshu.intake import FILE_COMMITTED, Listener
+from kangshu.app import notices
+from kangshu.app.pipeline import FindingsKeeper, audit_file, load_directory
+from kangshu.declarations import Pack
+from kangshu.intake import FILE_COMMITTED, Listener, RefusalListener
 from kangshu.storage import jobs
 from kangshu.storage.database import Connection
 from kangshu.storage.outbox import Announcement, Handler
@@ -13,14 +15,22 @@ from kangshu.storage.outbox import Announcement, Handler
 MERGE_JOB = "lake.merge"
 
 
-def listeners() -> Sequence[Listener]:
+def listeners(pack: Pack) -> Sequence[Listener]:
     """Return who acts in the transaction that commits a file, in order."""
-    return (load_directory, audit_file)
+    return (load_directory, FindingsKeeper(pack).committed, audit_file)
 
 
-def subscribers() -> Mapping[str, Handler]:
-    """Return who hears of what was announced, after its commit, at least once."""
-    return {FILE_COMMITTED: _queue_merge}
+def refusal_listeners(pack: Pack) -> Sequence[RefusalListener]:
+    """Return who acts in the transaction that refuses a file none of whose rows passed."""
+    return (FindingsKeeper(pack).refused,)
+
+
+def subscribers(*, with_mail: bool) -> Mapping[str, Handler]:
+    """Return who hears of what was announced, after its commit, at least once.
+
+    `with_mail` tells whether there is a mail server for notices.
+    """
+    return {FILE_COMMITTED: _queue_merge, **notices.subscribers(with_mail=with_mail)}
 
 
 async def _queue_merge(connection: Connection, announcement: Announcement) -> None:

@@ -20,6 +20,7 @@ REVEAL = "person.reveal"
 DOCUMENT = "document.download"
 VERIFY = "audit.verify"
 EXPORT = "console.receipts-export"
+RULE_TRIAL = "quality.rule-try"
 REFUSED = "console.refused"
 
 ACTIONS = (
@@ -34,6 +35,7 @@ ACTIONS = (
     DOCUMENT,
     VERIFY,
     EXPORT,
+    RULE_TRIAL,
     REFUSED,
 )
 """Every act that the console itself records."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kangshu.security.principals import Permission, Principal
 
@@ -62,6 +62,67 @@ _GROUPS = (
         ),
     ),
     Group(
+        title="nav.quality",
+        entries=(
+            Entry(
+                href="/console/quality",
+                title="nav.rankings",
+                icon="ranking",
+                key="q",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/institution",
+                title="nav.fix_list",
+                icon="mend",
+                key="f",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/tasks",
+                title="nav.tasks",
+                icon="tasks",
+                key="t",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/coverage",
+                title="nav.coverage",
+                icon="coverage",
+                key="g",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/reconciliations",
+                title="nav.reconciliations",
+                icon="balance",
+                key="b",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/circulars",
+                title="nav.circulars",
+                icon="circular",
+                key="l",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/rules",
+                title="nav.rules",
+                icon="rules",
+                key="n",
+                may=Permission.SEE_QUALITY,
+            ),
+            Entry(
+                href="/console/quality/check",
+                title="nav.self_test",
+                icon="check",
+                key="k",
+                may=Permission.SUBMIT_DATA,
+            ),
+        ),
+    ),
+    Group(
         title="nav.people",
         entries=(
             Entry(
@@ -91,6 +152,13 @@ _GROUPS = (
                 may=Permission.SEE_DECLARATIONS,
             ),
             Entry(
+                href="/console/catalogue",
+                title="nav.catalogue",
+                icon="catalogue",
+                key="e",
+                may=Permission.SEE_DECLARATIONS,
+            ),
+            Entry(
                 href="/console/codes",
                 title="nav.codes",
                 icon="codes",
@@ -113,11 +181,13 @@ def menu_for(principal: Principal | None, *, path: str) -> tuple[Group, ...]:
     """Return the groups and entries that `principal` may open; the one that holds `path` is marked."""
     if principal is None:
         return ()
+    entries = (entry for group in _GROUPS for entry in group.entries)
+    holder = max((entry.href for entry in entries if _holds(entry, path)), key=len, default="")
     groups = (
         Group(
             title=group.title,
             entries=tuple(
-                _marked(entry, path=path)
+                _marked(entry, path=path, holder=holder)
                 for entry in group.entries
                 if entry.may is None or principal.may(entry.may)
             ),
@@ -127,15 +197,11 @@ def menu_for(principal: Principal | None, *, path: str) -> tuple[Group, ...]:
     return tuple(group for group in groups if group.entries)
 
 
-def _marked(entry: Entry, *, path: str) -> Entry:
-    exact = path == entry.href
+def _holds(entry: Entry, path: str) -> bool:
+    """Tell whether the page at `path` lies under the entry; of several the longest address is the nearest."""
     inside = path.startswith(entry.href.rstrip("/") + "/") and not entry.href.endswith("/")
-    return Entry(
-        href=entry.href,
-        title=entry.title,
-        icon=entry.icon,
-        key=entry.key,
-        may=entry.may,
-        current=exact or inside,
-        exact=exact,
-    )
+    return path == entry.href or inside
+
+
+def _marked(entry: Entry, *, path: str, holder: str) -> Entry:
+    return replace(entry, current=entry.href == holder, exact=path == entry.href)

@@ -75,6 +75,8 @@ class Services:
     """Tries refused messages again; without it the pages offer no such thing."""
     region: Text = field(default_factory=lambda: Text(zh="", en=""))
     zone: tzinfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
+    fonts: Path | None = None
+    """A folder with the font for PDFs (Noto Sans CJK); None looks where systems keep fonts."""
     upload_limit_bytes: int = 8 << 30
     demo_accounts: tuple[DemoAccount, ...] = ()
     secure_cookies: bool = False

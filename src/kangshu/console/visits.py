@@ -24,9 +24,12 @@ from kangshu.console.pockets import Pockets
 from kangshu.console.rendering import Renderer
 from kangshu.console.services import Services
 from kangshu.kernel.texts import Language, Text
+from kangshu.quality.rectifying import count_unread
 from kangshu.security.principals import Permission, Principal
 from kangshu.security.queries import find_session
 from kangshu.security.tokens import form_token, form_token_fits
+from kangshu.standards.identifiers import division_prefix
+from kangshu.storage.database import Connection
 
 SESSION_COOKIE = "kangshu_session"
 LANGUAGE_COOKIE = "kangshu_language"
@@ -35,6 +38,7 @@ FORM_FIELD = "csrf"
 _FORM_LIMIT_BYTES = 64 << 10
 _FORM_LIMIT_FIELDS = 200
 _YEAR_SECONDS = 365 * 24 * 3600
+_DIVISION_PLACES = 6  # notices to a body name its division by six digits
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 Tone = Literal["ok", "warn", "bad", "info"]
@@ -56,6 +60,9 @@ _FLASHES: Mapping[str, Flash] = {
         Flash(tone="ok", key="flash.password_changed"),
         Flash(tone="ok", key="flash.otp_on"),
         Flash(tone="info", key="flash.closed"),
+        Flash(tone="ok", key="flash.task_done"),
+        Flash(tone="ok", key="flash.reviewed"),
+        Flash(tone="ok", key="flash.circular_issued"),
     )
 }
 
@@ -72,6 +79,8 @@ class Visit:
     principal: Principal | None = None
     token: str | None = None
     form: Mapping[str, str] = field(default_factory=dict[str, str])
+    unread: int = 0
+    """Notices about data to mend that nobody of the visitor's institution has read."""
 
     @property
     def staff(self) -> Principal:
@@ -226,10 +235,22 @@ async def enter(request: Request) -> Visit:
     if token:
         async with visit.services.database.connection() as connection:
             session = await find_session(connection, token=token, now=visit.now)
+            unread = await _count_unread(connection, session.principal) if session else 0
         if session is not None:
-            visit = replace(visit, principal=session.principal, token=token)
+            visit = replace(visit, principal=session.principal, token=token, unread=unread)
     request.state.visit = visit
     return visit
+
+
+def told_codes(principal: Principal) -> list[str]:
+    """Return the codes whose notices are this visitor's: own institutions, and divisions' bodies."""
+    divisions = {division_prefix(code).ljust(_DIVISION_PLACES, "0") for code in principal.divisions}
+    return sorted(principal.institutions | divisions)
+
+
+async def _count_unread(connection: Connection, principal: Principal) -> int:
+    codes = told_codes(principal) if principal.may(Permission.SEE_QUALITY) else []
+    return await count_unread(connection, codes=codes) if codes else 0
 
 
 def anonymous(request: Request) -> Visit:

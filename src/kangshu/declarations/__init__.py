@@ -5,6 +5,7 @@ declaration come the check, the lake's schema, the template and the reference pa
 declaration is refused with file, line and reason.
 """
 
+from kangshu.declarations.binding import check_rule
 from kangshu.declarations.errors import DeclarationError, UnknownDatasetError
 from kangshu.declarations.fhir import (
     FhirCodes,
@@ -17,7 +18,7 @@ from kangshu.declarations.fhir import (
     FhirTest,
 )
 from kangshu.declarations.fhir_loading import PATIENT, PATIENT_PATHS
-from kangshu.declarations.loading import BASE_PACK, load_pack
+from kangshu.declarations.loading import BASE_PACK, load_pack, read_rule
 from kangshu.declarations.model import (
     Code,
     CodeTable,
@@ -34,18 +35,40 @@ from kangshu.declarations.model import (
     Severity,
 )
 from kangshu.declarations.paths import FhirPath, Filter, Step
+from kangshu.declarations.quality import (
+    Band,
+    CellView,
+    EmrItem,
+    Expectation,
+    Grade,
+    Look,
+    Measure,
+    QualityIndicator,
+    QualitySettings,
+    Reconciliation,
+    ReconciliationSide,
+    ScoreSettings,
+    Scoring,
+    ScoringGroup,
+    ScoringItem,
+)
 from kangshu.declarations.tables import Source, Table, read_source
-from kangshu.declarations.typing import duckdb_type, functions_sql
+from kangshu.declarations.typing import SYSTEM_COLUMNS, cell_names, duckdb_type, functions_sql, measures_sql
 
 __all__ = [
     "BASE_PACK",
     "PATIENT",
     "PATIENT_PATHS",
+    "SYSTEM_COLUMNS",
+    "Band",
+    "CellView",
     "Code",
     "CodeTable",
     "Dataset",
     "DeclarationError",
     "Dimension",
+    "EmrItem",
+    "Expectation",
     "FhirCodes",
     "FhirCondition",
     "FhirConstant",
@@ -58,19 +81,34 @@ __all__ = [
     "Field",
     "FieldType",
     "Filter",
+    "Grade",
+    "Look",
+    "Measure",
     "Obligation",
     "Pack",
     "Privacy",
+    "QualityIndicator",
+    "QualitySettings",
+    "Reconciliation",
+    "ReconciliationSide",
     "Role",
     "Rule",
     "Scope",
+    "ScoreSettings",
+    "Scoring",
+    "ScoringGroup",
+    "ScoringItem",
     "Severity",
     "Source",
     "Step",
     "Table",
     "UnknownDatasetError",
+    "cell_names",
+    "check_rule",
     "duckdb_type",
     "functions_sql",
     "load_pack",
+    "measures_sql",
+    "read_rule",
     "read_source",
 ]

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from kangshu.declarations.binding import check_rules
+from kangshu.declarations.binding import check_pack
 from kangshu.declarations.errors import DeclarationError, say
 from kangshu.declarations.fhir import FhirSettings
 from kangshu.declarations.fhir_loading import read_resources, read_settings
@@ -30,7 +30,8 @@ from kangshu.declarations.model import (
     Scope,
     Severity,
 )
-from kangshu.declarations.tables import Source, Table, read_source
+from kangshu.declarations.quality_loading import read_looks, read_measures, read_quality
+from kangshu.declarations.tables import Source, Table, parse_source, read_source
 from kangshu.kernel.texts import Text
 
 BASE_PACK = Path(str(resources.files("kangshu.packs") / "base"))
@@ -67,8 +68,9 @@ def _load(folder: Path) -> Pack:
         codes=codes,
         functions=functions,
         fhir=fhir,
+        quality=read_quality(folder / "quality", datasets=datasets, codes=codes),
     )
-    check_rules(pack, functions_path=functions_path)
+    check_pack(pack, functions_path=functions_path, quality_folder=folder / "quality")
     return pack
 
 
@@ -105,6 +107,7 @@ def read_dataset(path: Path, *, codes: Mapping[str, CodeTable], fhir: FhirSettin
         valid_to=head.day("valid_to") if head.has("valid_to") else None,
         fields=fields,
         rules=rules,
+        measures=read_measures(source),
         fhir=resources,
         key=head.names("key", known=known),
         event_time=head.string("event_time") if head.has("event_time") else None,
@@ -117,6 +120,20 @@ def read_dataset(path: Path, *, codes: Mapping[str, CodeTable], fhir: FhirSettin
         raise head.wrong("valid_to", say("valid_order"))
     head.refuse_unknown()
     return dataset
+
+
+def read_rule(text: str, *, dataset: Dataset, path: Path) -> Rule:
+    """Return the one rule that `text`, the TOML of `path`, declares for `dataset`; `check_rule` binds it.
+
+    Raises:
+        DeclarationError: it is wrong.
+    """
+    source = parse_source(text, path=path)
+    source.whole().refuse_unknown(but=["rule"])
+    tables = source.tables("rule")
+    if len(tables) != 1:
+        raise DeclarationError(say("one_rule"), path=source.path, line=1)
+    return _read_rule(tables[0], known={field.name for field in dataset.fields})
 
 
 def _read_field(table: Table, *, codes: Mapping[str, CodeTable]) -> Field:
@@ -177,6 +194,10 @@ def _read_rule(table: Table, *, known: set[str]) -> Rule:
         fields=table.names("fields", known=known),
         sql=table.string("sql", default="").strip(),
         unique=table.names("unique", known=known),
+        looks=read_looks(table, known=known),
+        applies=table.string("applies", default="").strip(),
+        suspects=table.string("suspects", default="").strip(),
+        edition=table.string("edition", default=""),
         message=table.text("message"),
         source=table.string("source", default=""),
         line=table.line_of("sql"),
@@ -184,7 +205,22 @@ def _read_rule(table: Table, *, known: set[str]) -> Rule:
     table.refuse_unknown()
     if bool(rule.sql) == bool(rule.unique):
         raise table.wrong("id", say("rule_needs"))
+    _check_scope(table, rule)
     return rule
+
+
+def _check_scope(table: Table, rule: Rule) -> None:
+    """Refuse what a rule of its scope cannot have."""
+    if (rule.scope is Scope.FILE) != bool(rule.unique):
+        raise table.wrong("scope", say("scope_unique"))
+    allowed = {
+        "look": (Scope.REGION,),
+        "suspects": (Scope.CELL,),
+        "applies": (Scope.ROW, Scope.FILE, Scope.REGION),
+    }
+    for key, scopes in allowed.items():
+        if table.has(key) and rule.scope not in scopes:
+            raise table.wrong(key, say("wrong_scope", key=key, scope=rule.scope, known=", ".join(scopes)))
 
 
 def _refuse_twins(fields: Sequence[Field], source: Source) -> None:

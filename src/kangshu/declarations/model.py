@@ -8,6 +8,7 @@ from datetime import date
 from enum import StrEnum
 
 from kangshu.declarations.fhir import FhirResource, FhirSettings
+from kangshu.declarations.quality import Look, Measure, QualitySettings
 from kangshu.kernel.texts import Text
 
 _NO_TEXT = Text(zh="", en="")
@@ -79,11 +80,12 @@ class Dimension(StrEnum):
 
 
 class Scope(StrEnum):
-    """Over what a rule looks: one row, one file, or everything the region holds."""
+    """Over what a rule looks: a row, a file, all that the region holds, or an institution's whole month."""
 
     ROW = "row"
     FILE = "file"
     REGION = "region"
+    CELL = "cell"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,11 @@ class Rule:
     """One rule (规则): a predicate that valid rows meet, in DuckDB's SQL over the field names.
 
     As with an SQL CHECK, a predicate that is NULL holds: what is missing is the business of
-    `obligation`. A rule of scope `file` gives `unique`, the fields whose values occur once.
+    `obligation`. A rule of scope `file` gives `unique`, the fields whose values occur once. One of scope
+    `region` is asked of rows in the lake; its predicate may name its `looks` and use window functions.
+    One of scope `cell` is asked of the data set's measures, in the words of `CellView`; `suspects` is a
+    predicate over rows that points at those to look at. `applies` is a predicate over the rows that the rule
+    is about, all where it is empty. `edition` is the data set's own where the rule states none.
     """
 
     id: str
@@ -140,6 +146,10 @@ class Rule:
     message: Text
     sql: str = ""
     unique: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    applies: str = ""
+    suspects: str = ""
+    edition: str = ""
     source: str = ""
     line: int = 0
 
@@ -157,6 +167,7 @@ class Dataset:
     valid_from: date
     fields: tuple[Field, ...]
     rules: tuple[Rule, ...]
+    measures: tuple[Measure, ...] = ()
     fhir: tuple[FhirResource, ...] = ()
     """The resources that a row is, the anchor first; none where it has no place in FHIR."""
     valid_to: date | None = None
@@ -227,6 +238,8 @@ class Pack:
     """SQL that defines the functions which rules may call (`functions.sql`)."""
     fhir: FhirSettings = field(default_factory=FhirSettings)
     """What all FHIR mappings share (`fhir.toml`)."""
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    """Scores, expectations, reconciliations and grades (`quality/`)."""
 
     def dataset(self, name: str) -> Dataset:
         """Return the data set called `name`.

@@ -1,4 +1,4 @@
-"""The reference page of a data set, written from its declaration alone."""
+"""The reference page of each data set, written from its declaration alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from kangshu.declarations.fhir import FhirField, FhirResource
 from kangshu.declarations.model import CodeTable, Dataset, Field, FieldType, Obligation, Pack, Rule
+from kangshu.declarations.quality import Measure
+from kangshu.declarations.quality_reference import quality_page
 
 _OBLIGATIONS = {
     Obligation.REQUIRED: "必填 required",
@@ -15,11 +17,13 @@ _OBLIGATIONS = {
 
 
 def reference_pages(pack: Pack) -> dict[str, str]:
-    """Return the Markdown pages of a pack by file name: one for each data set, and the index."""
+    """Return the Markdown pages of a pack by path: one for each data set, their index, and quality."""
     pages = {
-        f"{dataset.name}.md": "\n".join(_dataset_page(dataset, pack)) for dataset in pack.datasets.values()
+        f"datasets/{dataset.name}.md": "\n".join(_dataset_page(dataset, pack))
+        for dataset in pack.datasets.values()
     }
-    pages["README.md"] = "\n".join(_index(pack))
+    pages["datasets/README.md"] = "\n".join(_index(pack))
+    pages["quality.md"] = "\n".join(quality_page(pack))
     return pages
 
 
@@ -59,6 +63,8 @@ def _dataset_page(dataset: Dataset, pack: Pack) -> Iterator[str]:
     yield ""
     yield from _field_table(dataset)
     yield from _rule_table(dataset)
+    yield from _looks(dataset)
+    yield from _measures(dataset)
     yield from _mapping(dataset)
     yield from _code_tables(dataset, pack)
 
@@ -91,6 +97,48 @@ def _rule_table(dataset: Dataset) -> Iterator[str]:
             f"| {_cell(rule.message.en)} | {_predicate(rule)} |"
         )
     yield ""
+
+
+def _looks(dataset: Dataset) -> Iterator[str]:
+    rules = [rule for rule in dataset.rules if rule.looks]
+    if not rules:
+        return
+    yield "## 关联查询 Looks at other rows"
+    yield ""
+    yield "`here.x` 是规则所在的行 is the rule's own row · `name.rows` 是关联到的行数 counts the rows found"
+    yield ""
+    yield "| 规则 rule | 名称 name | 数据集 data set | 关联 on | 条件 where | 取值 take |"
+    yield "|---|---|---|---|---|---|"
+    for rule in rules:
+        for look in rule.looks:
+            on = "<br>".join(f"`{_cell(own)}` = `{_cell(theirs)}`" for own, theirs in look.on)
+            take = "<br>".join(f"`{name}` = `{_cell(sql)}`" for name, sql in look.take)
+            where = f"`{_cell(look.where)}`" if look.where else ""
+            link = f"[{look.dataset}]({look.dataset}.md)"
+            yield f"| {rule.id} | `{look.name}` | {link} | {on} | {where} | {take} |"
+    yield ""
+
+
+def _measures(dataset: Dataset) -> Iterator[str]:
+    if not dataset.measures:
+        return
+    yield f"## 度量 Measures ({len(dataset.measures)})"
+    yield ""
+    yield "每机构每月的数，供范围为 cell 的规则使用。Figures of a month, for rules of scope cell."
+    yield ""
+    yield "| 名称 name | | | 算法 how |"
+    yield "|---|---|---|---|"
+    for measure in dataset.measures:
+        titles = f"{_cell(measure.title.zh)} | {_cell(measure.title.en)}"
+        yield f"| `{measure.name}` | {titles} | {_how(measure)} |"
+    yield ""
+
+
+def _how(measure: Measure) -> str:
+    if measure.sql:
+        return f"`{_cell(measure.sql)}`"
+    alike = ", ".join(f"`{_cell(sql)}`" for sql in measure.fingerprint)
+    return f"{measure.months_back} 个月前同样的 as {measure.months_back} month(s) before: {alike}"
 
 
 def _anchor(dataset: Dataset) -> str:
@@ -204,7 +252,12 @@ def _shape(field: Field) -> str:
 def _predicate(rule: Rule) -> str:
     if rule.unique:
         return _cell("unique " + ", ".join(f"`{name}`" for name in rule.unique))
-    return f"`{_cell(' '.join(rule.sql.split()))}`"
+    parts = [f"`{_cell(rule.sql)}`"]
+    if rule.applies:
+        parts.append(f"适用 applies: `{_cell(rule.applies)}`")
+    if rule.suspects:
+        parts.append(f"可疑 suspects: `{_cell(rule.suspects)}`")
+    return "<br>".join(parts)
 
 
 def _cell(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from kangshu.declarations.errors import DeclarationError, say
 from kangshu.kernel.texts import Text
@@ -18,6 +18,9 @@ _Member = TypeVar("_Member", bound=StrEnum)
 _HEADER = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_-]+)\s*=")
 _ABSENT = object()
+
+_Places: TypeAlias = tuple[tuple[int, Mapping[str, int]], ...]
+"""For each occurrence of a table its line and its keys' lines."""
 
 
 @dataclass
@@ -28,6 +31,9 @@ class Table:
     line: int
     values: Mapping[str, Any]
     lines: Mapping[str, int]
+    name: str = ""
+    end: int = 1 << 62
+    positions: Mapping[str, _Places] = field(default_factory=dict[str, "_Places"])
     _asked: set[str] = field(default_factory=set[str])
 
     def wrong(self, key: str, text: Text) -> DeclarationError:
@@ -35,8 +41,10 @@ class Table:
         return DeclarationError(text, path=self.path, line=self.line_of(key))
 
     def line_of(self, key: str) -> int:
-        """Return the line on which `key` stands."""
-        return self.lines.get(key, self.line)
+        """Return the line on which `key` stands, be it the head of a table."""
+        if key in self.lines:
+            return self.lines[key]
+        return next((line for line, _ in self._places(key)), self.line)
 
     def has(self, key: str) -> bool:
         """Return whether `key` is given."""
@@ -91,11 +99,55 @@ class Table:
     def strings(self, key: str) -> tuple[str, ...]:
         """Return a list of strings, empty where it is not given."""
         value = self._value(key, [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in cast(list[Any], value)):
+        if not isinstance(value, list) or not _are_strings(cast(list[Any], value)):
             raise self.wrong(
                 key, say("wrong_type", key=key, expected="文字列表", expected_en="a list of strings")
             )
         return tuple(cast(list[str], value))
+
+    def children(self, key: str) -> tuple[Table, ...]:
+        """Return every `[[name.key]]` of this table in order, none where there is none."""
+        values = self._value(key, [])
+        if not isinstance(values, list) or not all(isinstance(one, dict) for one in cast(list[Any], values)):
+            raise self.wrong(key, say("wrong_type", key=key, expected="表的列表", expected_en="tables"))
+        places = [*self._places(key)][: len(cast(list[Any], values))]
+        ends = [line for line, _ in places[1:]]
+        # Tables written inline have no place of their own: theirs is where the list stands.
+        missing = len(cast(list[Any], values)) - len(places)
+        places += [(self.line_of(key), dict[str, int]())] * missing
+        ends += [self.end] * (len(places) - len(ends))
+        return tuple(
+            self._inner(key, value, line=line, lines=keys, end=end)
+            for value, (line, keys), end in zip(cast(list[dict[str, Any]], values), places, ends, strict=True)
+        )
+
+    def child(self, key: str) -> Table | None:
+        """Return the `[name.key]` of this table, or None where there is none."""
+        if not self.has(key):
+            return None
+        value = self._value(key, None)
+        if not isinstance(value, dict):
+            raise self.wrong(key, say("wrong_type", key=key, expected="表", expected_en="a table"))
+        line, keys = next(iter(self._places(key)), (self.line_of(key), dict[str, int]()))
+        return self._inner(key, cast(dict[str, Any], value), line=line, lines=keys, end=self.end)
+
+    def all_keys(self) -> tuple[str, ...]:
+        """Return the names of all keys, which count as asked for."""
+        self._asked.update(self.values)
+        return tuple(self.values)
+
+    def lists(self, key: str) -> tuple[tuple[str, ...], ...]:
+        """Return a list of lists of strings, empty where it is not given."""
+        value = self._value(key, [])
+        inner = cast(list[Any], value) if isinstance(value, list) else [None]
+        if not all(isinstance(one, list) and _are_strings(cast(list[Any], one)) for one in inner):
+            raise self.wrong(
+                key,
+                say(
+                    "wrong_type", key=key, expected="文字列表的列表", expected_en="a list of lists of strings"
+                ),
+            )
+        return tuple(tuple(cast(list[str], one)) for one in inner)
 
     def names(self, key: str, *, known: Iterable[str]) -> tuple[str, ...]:
         """Return a list of strings each of which is one of `known`."""
@@ -121,6 +173,23 @@ class Table:
                 known = ", ".join(sorted(self._asked))
                 raise self.wrong(key, say("unknown_key", key=key, known=known))
 
+    def _places(self, key: str) -> _Places:
+        places = self.positions.get(f"{self.name}.{key}" if self.name else key, ())
+        return tuple(place for place in places if self.line <= place[0] < self.end)
+
+    def _inner(
+        self, key: str, value: Mapping[str, Any], *, line: int, lines: Mapping[str, int], end: int
+    ) -> Table:
+        return Table(
+            path=self.path,
+            line=line,
+            values=value,
+            lines=lines,
+            name=f"{self.name}.{key}" if self.name else key,
+            end=end,
+            positions=self.positions,
+        )
+
     def _value(self, key: str, default: Any) -> Any:
         self._asked.add(key)
         if key in self.values:
@@ -136,12 +205,12 @@ class Source:
 
     path: Path
     content: Mapping[str, Any]
-    positions: Mapping[str, tuple[tuple[int, Mapping[str, int]], ...]]
+    positions: Mapping[str, _Places]
 
     def whole(self) -> Table:
         """Return the keys before the first table header."""
         line, keys = self.positions[""][0]
-        return Table(path=self.path, line=line, values=self.content, lines=keys)
+        return Table(path=self.path, line=line, values=self.content, lines=keys, positions=self.positions)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the tables."""
@@ -153,16 +222,18 @@ class Source:
         if not isinstance(value, dict):
             raise DeclarationError(say("missing_key", key=f"[{name}]"), path=self.path, line=1)
         line, keys = self.positions[name][0]
-        return Table(path=self.path, line=line, values=cast(dict[str, Any], value), lines=keys)
+        return Table(
+            path=self.path,
+            line=line,
+            values=cast(dict[str, Any], value),
+            lines=keys,
+            name=name,
+            positions=self.positions,
+        )
 
     def tables(self, name: str) -> tuple[Table, ...]:
         """Return every `[[name]]` in order."""
-        values = cast(list[dict[str, Any]], self.content.get(name, []))
-        places = self.positions.get(name, ())
-        return tuple(
-            Table(path=self.path, line=line, values=value, lines=keys)
-            for value, (line, keys) in zip(values, places, strict=True)
-        )
+        return self.whole().children(name)
 
     def nested(self, name: str, inner: str) -> tuple[Table | None, ...]:
         """Return for every `[[name]]` in order its `[name.inner]`, or None where it has none."""
@@ -191,16 +262,29 @@ def read_source(path: Path) -> Source:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DeclarationError(say("missing_key", key=path.name), path=path, line=1) from None
+    return parse_source(text, path=path)
+
+
+def parse_source(text: str, *, path: Path) -> Source:
+    """Return `text` as the TOML of a file called `path`.
+
+    Raises:
+        DeclarationError: it is not TOML.
+    """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         found = re.search(r"line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise DeclarationError(say("not_toml", reason=str(error)), path=path, line=line) from error
     return Source(path=path, content=content, positions=_positions(text))
 
 
-def _positions(text: str) -> dict[str, tuple[tuple[int, Mapping[str, int]], ...]]:
+def _are_strings(values: list[Any]) -> bool:
+    return all(isinstance(one, str) for one in values)
+
+
+def _positions(text: str) -> dict[str, _Places]:
     """Return for each table name the line of each occurrence and of its keys.
 
     Lines inside a multi-line string may look like keys; the first line of a key wins, which is right

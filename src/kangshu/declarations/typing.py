@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from kangshu.declarations.model import Field, FieldType, Pack
+import re
+
+from kangshu.declarations.model import Dataset, Field, FieldType, Pack
+from kangshu.declarations.quality import CellView
+
+SYSTEM_COLUMNS = (
+    ("_file", "BIGINT"),  # the receipt's number
+    ("_row", "BIGINT"),  # record number in the sender's file, heading = 1
+    ("_person", "BIGINT"),  # NULL where the row is about nobody, or about nobody who could be told
+    ("_institution", "VARCHAR"),
+    ("_at", "TIMESTAMP"),  # the event time
+)
+"""The columns that each row of the lake has before its fields, with their DuckDB types."""
+
+_STRING = re.compile(r"'(?:[^']|'')*'")
+_CELL_NAME = re.compile(rf"\b({'|'.join(CellView)})\.([a-z][a-z0-9_]*)")
 
 _PLAIN = {
     FieldType.STRING: "VARCHAR",
@@ -20,6 +35,25 @@ def duckdb_type(field: Field) -> str:
     else:
         single = _PLAIN[field.type]
     return f"{single}[]" if field.repeat > 1 else single
+
+
+def measures_sql(dataset: Dataset) -> str:
+    """Return a SELECT list with the figures of a cell, `rows` first: each as a DOUBLE under its own name.
+
+    It is meant for rows of one cell, or with a GROUP BY for those of many. Measures with a fingerprint
+    compare two months and are not among them.
+    """
+    terms = ['CAST(count(*) AS DOUBLE) AS "rows"']
+    terms += [
+        f'CAST(({measure.sql}) AS DOUBLE) AS "{measure.name}"' for measure in dataset.measures if measure.sql
+    ]
+    return ", ".join(terms)
+
+
+def cell_names(sql: str) -> tuple[tuple[CellView, str], ...]:
+    """Return the figures that a rule about cells names, each once: `now.rows` is (CellView.NOW, "rows")."""
+    bare = _STRING.sub("''", sql)
+    return tuple(dict.fromkeys((CellView(view), name) for view, name in _CELL_NAME.findall(bare)))
 
 
 def functions_sql(pack: Pack) -> str:

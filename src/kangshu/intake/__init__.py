@@ -9,6 +9,8 @@ from kangshu.intake.checking import CheckedBatch, CheckEngine, Failure, FileChec
 from kangshu.intake.compiling import CheckPlan, compile_plan, rule_counts_sql
 from kangshu.intake.errors import FileRejectedError, IntakeError, ReceiptNotFoundError
 from kangshu.intake.events import FILE_COMMITTED
+from kangshu.intake.examining import Examination, examine
+from kangshu.intake.findings import Examined, Finding, Share, last_month, month_of
 from kangshu.intake.model import Arrival, FileState, Outcome, ReasonCount, Receipt, period_in_name
 from kangshu.intake.operations import (
     CheckEnginePool,
@@ -17,6 +19,8 @@ from kangshu.intake.operations import (
     Linked,
     Listener,
     PersonLinker,
+    RefusalListener,
+    Refused,
     SenderRules,
     describe_file,
     process_stored,
@@ -55,10 +59,13 @@ __all__ = [
     "Committed",
     "DatasetCount",
     "DayCount",
+    "Examination",
+    "Examined",
     "Failure",
     "FileCheck",
     "FileRejectedError",
     "FileState",
+    "Finding",
     "IntakeError",
     "IntakeServices",
     "Linked",
@@ -69,12 +76,17 @@ __all__ = [
     "Receipt",
     "ReceiptNotFoundError",
     "Recognition",
+    "RefusalListener",
+    "Refused",
     "SenderCount",
     "SenderRules",
+    "Share",
     "StandingCount",
     "compile_plan",
     "describe_file",
+    "examine",
     "get_receipt",
+    "last_month",
     "list_dataset_counts",
     "list_days",
     "list_reasons",
@@ -82,6 +94,7 @@ __all__ = [
     "list_sender_counts",
     "list_standing",
     "list_top_reasons",
+    "month_of",
     "period_in_name",
     "process_stored",
     "reason_text",

@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kangshu.declarations import Dataset, Pack, Rule, Severity, functions_sql
+from kangshu.declarations import Dataset, Pack, Role, Rule, Severity, functions_sql
 from kangshu.intake.columns import Mask, Rows, build_lists, check_column, one_array, positions_of
 from kangshu.intake.compiling import CheckPlan, RuleQueries, RuleQuery, compile_rules
+from kangshu.intake.findings import BatchUnits, Mark, UnitKey
 from kangshu.standards.tables import Batch, RowFault
 
 # What a rule may come upon in a row that it cannot be computed for: an overflow, an impossible conversion.
 _CANNOT_COMPUTE = (duckdb.DataError, duckdb.InvalidInputException)
+_NOBODYS: UnitKey = (None, None)
 # Below this share of different persons, rules about the person are asked once for each.
 _FEW_PERSONS = 0.7
 
@@ -45,13 +47,18 @@ class Failure:
 class CheckedBatch:
     """What became of one batch: `good` has `_row`, `_claim` and the typed fields of the accepted rows.
 
-    `_claim` is equal where two rows of the batch say the same about who they belong to.
+    `_claim` is equal where two rows of the batch say the same about who they belong to. `marks` are all
+    findings, also the warnings in accepted rows, by places in `units`; `unit_rows` and `unit_rejected` count.
     """
 
     good: pa.Table
     failures: tuple[Failure, ...]
     rejected: int
     warned: Counter[str] = default(default_factory=Counter)
+    marks: tuple[Mark, ...] = ()
+    units: tuple[UnitKey, ...] = ()
+    unit_rows: Mapping[UnitKey, int] = default(default_factory=dict[UnitKey, int])
+    unit_rejected: Mapping[UnitKey, int] = default(default_factory=dict[UnitKey, int])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,16 +218,26 @@ class FileCheck:
         self._plan = plan
         self._seen = [SeenKeys() for _ in plan.unique]
         self._judge = engine.judge(plan, received_at=received_at)
+        dataset = plan.dataset
+        sender = None if dataset.category == "directory" else dataset.with_role(Role.INSTITUTION)
+        self._institution = sender.name if sender else ""
 
     def check(self, batch: Batch) -> CheckedBatch:
         """Return what became of the batch's rows, unreadable ones among the rejected."""
         unreadable = [Failure(row=fault.row, code="ragged", field="") for fault in batch.ragged]
         unreadable += [self._unreadable(fault) for fault in batch.faults]
+        lost = _unreadable_marks(unreadable)
         table = batch.table
         numbers = one_array(table["_row"])
         if not table.num_rows:
             return CheckedBatch(
-                good=self._empty(), failures=tuple(unreadable), rejected=len({one.row for one in unreadable})
+                good=self._empty(),
+                failures=tuple(unreadable),
+                rejected=lost.rows,
+                marks=lost.marks,
+                units=(_NOBODYS,),
+                unit_rows={_NOBODYS: lost.rows},
+                unit_rejected={_NOBODYS: lost.rows},
             )
         tally = _Tally(numbers.to_numpy())
         columns = self._check_columns(table, tally)
@@ -230,11 +247,22 @@ class FileCheck:
                 tally.add(rows, code=rule.id, field=rule.fields[0] if rule.fields else "")
         self._refuse_repeats(answers.keys, tally)
         good = pa.table({"_row": numbers, **columns, "_claim": answers.claims})
+        warnings = list(_warnings(answers.broken, tally.bad))
+        units = BatchUnits.read(
+            columns.get(self._institution),
+            columns.get(self._plan.dataset.event_time or ""),
+            rows=len(numbers),
+        )
+        keys, marks = _marks(tally, warnings, units, lost)
         return CheckedBatch(
             good=good.filter(pa.array(~tally.bad)) if tally.failures else good,
             failures=(*unreadable, *tally.failures),
-            rejected=len({one.row for one in unreadable}) + int(np.count_nonzero(tally.bad)),
-            warned=_count_warnings(answers.broken, tally.bad),
+            rejected=lost.rows + int(np.count_nonzero(tally.bad)),
+            warned=Counter({rule.id: len(rows) for rule, rows in warnings}),
+            marks=marks,
+            units=keys,
+            unit_rows=_with_lost(units.counted(np.ones(len(numbers), bool)), lost.rows),
+            unit_rejected=_with_lost(units.counted(tally.bad), lost.rows),
         )
 
     def _unreadable(self, fault: RowFault) -> Failure:
@@ -274,19 +302,31 @@ class FileCheck:
             tally.add(good[repeated], code=rule.id, field=rule.unique[0])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Lost:
+    """Rows that could not be read, and why."""
+
+    rows: int
+    marks: tuple[Mark, ...]
+
+
 class _Tally:
     """The rows of a batch that are refused, and why."""
 
     def __init__(self, numbers: npt.NDArray[np.int64]) -> None:
-        self._numbers = numbers
+        self.numbers = numbers
         self.bad: Mask = np.zeros(len(numbers), bool)
         self.failures: list[Failure] = []
+        self.hits: list[tuple[str, str, Rows]] = []
 
     def add(self, rows: Rows, *, code: str, field: str, repeat: int = 1) -> None:
         """Refuse the rows at these positions."""
+        if not len(rows):
+            return
         self.bad[rows] = True
+        self.hits.append((code, field, rows))
         self.failures += [
-            Failure(row=row, code=code, field=field, repeat=repeat) for row in self._numbers[rows].tolist()
+            Failure(row=row, code=code, field=field, repeat=repeat) for row in self.numbers[rows].tolist()
         ]
 
 
@@ -340,11 +380,47 @@ def _behind_first(keys: np.ndarray, twice: np.ndarray) -> np.ndarray:
     return behind
 
 
-def _count_warnings(broken: Sequence[tuple[Rule, Rows]], bad: Mask) -> Counter[str]:
-    """Count for each warning the accepted rows that raise it."""
-    counts = {
-        rule.id: int(np.count_nonzero(~bad[rows]))
-        for rule, rows in broken
-        if rule.severity is Severity.WARNING
-    }
-    return Counter({code: count for code, count in counts.items() if count})
+def _warnings(broken: Sequence[tuple[Rule, Rows]], bad: Mask) -> Iterator[tuple[Rule, Rows]]:
+    """Yield each warning that accepted rows raise, and those rows by position."""
+    for rule, rows in broken:
+        if rule.severity is Severity.WARNING and len(kept := rows[~bad[rows]]):
+            yield rule, kept
+
+
+def _unreadable_marks(failures: Sequence[Failure]) -> _Lost:
+    """Return the rows that could not be read: whose they are is not known."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for failure in failures:
+        found.setdefault((failure.code, failure.field), []).append(failure.row)
+    return _Lost(
+        rows=len({one.row for one in failures}),
+        marks=tuple(
+            Mark(
+                rule=code,
+                field=field,
+                severity=Severity.ERROR,
+                rows=np.array(rows, np.int64),
+                units=np.zeros(len(rows), np.int64),
+            )
+            for (code, field), rows in found.items()
+        ),
+    )
+
+
+def _marks(
+    tally: _Tally, warnings: Sequence[tuple[Rule, Rows]], units: BatchUnits, lost: _Lost
+) -> tuple[tuple[UnitKey, ...], tuple[Mark, ...]]:
+    """Return all findings of a batch and the units they name; rows that are lost belong to the first one."""
+    errors = ((code, field, Severity.ERROR, rows) for code, field, rows in tally.hits)
+    warned = (
+        (rule.id, rule.fields[0] if rule.fields else "", Severity.WARNING, rows) for rule, rows in warnings
+    )
+    marks = tuple(
+        Mark(rule=code, field=field, severity=severity, rows=tally.numbers[rows], units=units.of[rows] + 1)
+        for code, field, severity, rows in (*errors, *warned)
+    )
+    return (_NOBODYS, *units.keys), (*lost.marks, *marks)
+
+
+def _with_lost(counts: dict[UnitKey, int], rows: int) -> dict[UnitKey, int]:
+    return {**counts, _NOBODYS: counts.get(_NOBODYS, 0) + rows} if rows else counts

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
@@ -28,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kangshu.declarations import Dataset, Field, Pack, Role
+from kangshu.declarations import Dataset, Field, Pack, Role, Severity
 from kangshu.intake import store
 from kangshu.intake.checking import CheckedBatch, CheckEngine, FileCheck
 from kangshu.intake.compiling import compile_plan
@@ -40,6 +39,8 @@ from kangshu.intake.errors import (
     say,
 )
 from kangshu.intake.events import announce_committed
+from kangshu.intake.examining import count_days, find_institution
+from kangshu.intake.findings import Examined, FindingsTally, reasons_of
 from kangshu.intake.model import (
     Arrival,
     FileState,
@@ -65,15 +66,12 @@ from kangshu.lake import (
     new_segment_path,
     supersede_file,
 )
-from kangshu.standards.identifiers import is_resident_number
 from kangshu.standards.tables import Batch, TableError, TableReader, open_table
 from kangshu.storage.database import Connection, Database, UniqueViolationError
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
-# What a cell must look like before it is believed to name the sender: it will be shown and kept.
-_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{1,63}", re.ASCII)
 _SENDERS_FAULTS = frozenset({Kind.INCORRECT, Kind.UNSUPPORTED})
 _LEFT_OVER_SECONDS = 86_400  # arbitrary: nobody sends or works on one file for a day
 
@@ -115,18 +113,38 @@ class SenderRules(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Committed:
-    """A file that is about to be committed, for those who act in the same transaction."""
+    """A file that is about to be committed, for those who act in the same transaction.
+
+    `replaces` are the files whose place it takes: the one it supersedes, and those for the same data that
+    were refused before. `received_at` is when it arrived, `at` when it was taken in.
+    """
 
     file_id: int
     dataset: Dataset
     outcome: Outcome
     segment: SegmentFile
+    examined: Examined
     received_by: str
     supersedes: int | None
+    replaces: tuple[int, ...]
+    received_at: datetime
     at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A file none of whose rows passed and in whose place no other one stands."""
+
+    file_id: int
+    dataset: Dataset
+    outcome: Outcome
+    examined: Examined
+    replaces: tuple[int, ...]
+    received_at: datetime
+
+
 Listener = Callable[[Connection, Committed], Awaitable[None]]
+RefusalListener = Callable[[Connection, Refused], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +158,7 @@ class IntakeServices:
     make_linker: Callable[[int], PersonLinker]
     senders: SenderRules
     listeners: Sequence[Listener] = ()
+    refusal_listeners: Sequence[RefusalListener] = ()
     engines: CheckEnginePool = field(default_factory=lambda: CheckEnginePool())
 
 
@@ -383,7 +402,7 @@ class _FileWork:
         ]
         self._schema = lake_schema(recognition.dataset)
         self._rejected = self._accepted = self._unlinked = self._created = 0
-        self._warned: Counter[str] = Counter()
+        self._tally = FindingsTally()
         self._days: Counter[date] = Counter()
 
     async def run(self, connection: Connection, batches: AsyncGenerator[CheckedBatch]) -> None:
@@ -405,12 +424,15 @@ class _FileWork:
         if not self._accepted + self._rejected:
             raise NoRowsError()
         await _in_thread(rejects.publish)
+        period = self._period()
+        examined = self._tally.examined(sender=self._institution, period=period)
+        outcome = self._outcome(examined, period)
         if not self._accepted:
-            await self._close_empty(connection, rejects)
+            await self._close_empty(connection, outcome, examined)
             return
         segment = await _in_thread(writer.close)
         try:
-            await self._commit(connection, self._outcome(rejects), segment)
+            await self._commit(connection, outcome, examined, segment)
         except BaseException:
             # Not yet asked to commit, so certainly out: tried again and again it must not fill the disk.
             segment.path.unlink(missing_ok=True)
@@ -439,9 +461,12 @@ class _FileWork:
         finally:
             await _settled(writing)
 
-    async def _commit(self, connection: Connection, outcome: Outcome, segment: SegmentFile) -> None:
+    async def _commit(
+        self, connection: Connection, outcome: Outcome, examined: Examined, segment: SegmentFile
+    ) -> None:
         now = self._services.clock.now()
         await store.set_outcome(connection, file_id=self._file_id, outcome=outcome)
+        refused = await store.list_refused_before(connection, file_id=self._file_id, outcome=outcome)
         earlier = await store.take_place(connection, file_id=self._file_id, outcome=outcome, now=now)
         if earlier is not None:
             await supersede_file(connection, file_id=earlier)
@@ -458,19 +483,21 @@ class _FileWork:
             dataset=self._dataset,
             outcome=outcome,
             segment=segment,
+            examined=examined,
             received_by=self._arrival.received_by,
             supersedes=earlier,
+            replaces=(*refused, *(() if earlier is None else (earlier,))),
+            received_at=self._arrival.received_at,
             at=now,
         )
         await announce_committed(connection, file_id=self._file_id, outcome=outcome, supersedes=earlier)
         for listener in self._services.listeners:
             await listener(connection, committed)
 
-    async def _close_empty(self, connection: Connection, rejects: RejectsFile) -> None:
+    async def _close_empty(self, connection: Connection, outcome: Outcome, examined: Examined) -> None:
         """A file none of whose rows passed is refused, but its figures and reasons stay on record."""
-        rows = self._accepted + self._rejected
-        error = NothingAcceptedError(rows=rows)
-        await store.set_outcome(connection, file_id=self._file_id, outcome=self._outcome(rejects))
+        error = NothingAcceptedError(rows=outcome.rows)
+        await store.set_outcome(connection, file_id=self._file_id, outcome=outcome)
         await store.close_refused(
             connection,
             file_id=self._file_id,
@@ -479,15 +506,26 @@ class _FileWork:
             place=error.place,
             now=self._services.clock.now(),
         )
+        if await store.is_place_taken(connection, file_id=self._file_id, outcome=outcome):
+            return
+        refused = Refused(
+            file_id=self._file_id,
+            dataset=self._dataset,
+            outcome=outcome,
+            examined=examined,
+            replaces=tuple(
+                await store.list_refused_before(connection, file_id=self._file_id, outcome=outcome)
+            ),
+            received_at=self._arrival.received_at,
+        )
+        for listener in self._services.refusal_listeners:
+            await listener(connection, refused)
 
     def _count(self, batch: CheckedBatch) -> None:
         self._rejected += batch.rejected
         self._accepted += batch.good.num_rows
-        self._warned.update(batch.warned)
-        if batch.good.num_rows:
-            for entry in pc.value_counts(pc.cast(self._event(batch.good), pa.date32(), safe=False)):
-                if (day := entry["values"].as_py()) is not None:
-                    self._days[day] += entry["counts"].as_py()
+        self._tally.add(batch)
+        self._days += count_days(batch.good, event=self._dataset.event_time)
 
     async def _link(self, connection: Connection, good: pa.Table) -> np.ndarray | None:
         """Return the person of each row; rows with the same claim are linked once."""
@@ -553,21 +591,8 @@ class _FileWork:
             return good[field.name]
         return pa.nulls(good.num_rows, self._schema.field(field.name).type)
 
-    def _outcome(self, rejects: RejectsFile) -> Outcome:
-        reasons = [
-            ReasonCount(rule=code, field=name, severity="error", rows=rows)
-            for (code, name), rows in rejects.counts.items()
-        ]
-        rules = {rule.id: rule for rule in self._dataset.rules}
-        reasons += [
-            ReasonCount(
-                rule=code,
-                field=rules[code].fields[0] if rules[code].fields else "",
-                severity="warning",
-                rows=rows,
-            )
-            for code, rows in self._warned.items()
-        ]
+    def _outcome(self, examined: Examined, period: Period) -> Outcome:
+        reasons = list(reasons_of(examined))
         if self._unlinked:
             reasons.append(ReasonCount(rule="unlinked", field="", severity="warning", rows=self._unlinked))
         reasons += [
@@ -577,12 +602,14 @@ class _FileWork:
         return Outcome(
             dataset=self._dataset.name,
             institution=self._institution,
-            period=self._period(),
+            period=period,
             format=str(self._reader.format),  # final only now that all rows were read
             rows=self._accepted + self._rejected,
             accepted=self._accepted,
             rejected=self._rejected,
-            warnings=self._warned.total(),
+            warnings=sum(
+                len(finding.rows) for finding in examined.findings if finding.severity is Severity.WARNING
+            ),
             unlinked=self._unlinked,
             persons_created=self._created,
             reasons=tuple(reasons),
@@ -658,26 +685,13 @@ def _wall_clock(moment: datetime) -> datetime:
 
 
 def _institution_of(reader: TableReader, recognition: Recognition) -> str:
-    """Return the institution that most of a file's first rows name.
+    """Return the institution that a file's first rows name.
 
     Raises:
         NoRowsError: there are no rows.
         InstitutionUnknownError: the rows name none, or what they name is no code.
     """
-    column = next((one for one in recognition.columns if one.field.role is Role.INSTITUTION), None)
-    first = next(iter(reader.batches()), None)
-    if first is None:
-        raise NoRowsError()
-    if column is None:
+    found = find_institution(reader, recognition)
+    if found is None:
         raise InstitutionUnknownError()
-    counts = pc.value_counts(pc.utf8_trim_whitespace(first.table[f"c{column.position}"]))
-    named = [(one["counts"].as_py(), one["values"].as_py()) for one in counts]
-    named = [one for one in named if one[1] and _is_code(one[1])]
-    if not named:
-        raise InstitutionUnknownError()
-    return max(named)[1]
-
-
-def _is_code(text: str) -> bool:
-    # Columns that slipped sideways put names and numbers of people where the code should be.
-    return bool(_CODE.fullmatch(text)) and not is_resident_number(text)
+    return found

@@ -128,10 +128,7 @@ async def take_place(connection: Connection, *, file_id: int, outcome: Outcome, 
 
     Two files for one place follow each other: the second waits here for the first one's commit.
     """
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 20260101))",
-        f"{outcome.institution}/{outcome.dataset}/{outcome.period.label}",
-    )
+    await _lock_place(connection, outcome)
     earlier = await connection.fetchval(
         """UPDATE intake_file AS earlier SET state = 'superseded', superseded_by = $1
            FROM intake_file AS present
@@ -152,6 +149,45 @@ async def take_place(connection: Connection, *, file_id: int, outcome: Outcome, 
         now,
     )
     return earlier
+
+
+async def list_refused_before(connection: Connection, *, file_id: int, outcome: Outcome) -> list[int]:
+    """Return the files for the same place none of whose rows passed; who looks waits for others' commits."""
+    await _lock_place(connection, outcome)
+    rows = await connection.fetch(
+        """SELECT earlier.id FROM intake_file AS earlier, intake_file AS present
+           WHERE present.id = $1 AND earlier.id <> $1 AND earlier.state = 'rejected' AND earlier.rows > 0
+             AND earlier.institution = $2 AND earlier.dataset = $3 AND earlier.period = $4
+             AND earlier.part = present.part""",
+        file_id,
+        outcome.institution,
+        outcome.dataset,
+        outcome.period.label,
+    )
+    return [row["id"] for row in rows]
+
+
+async def is_place_taken(connection: Connection, *, file_id: int, outcome: Outcome) -> bool:
+    """Tell whether a committed file stands in the place that this one was for."""
+    await _lock_place(connection, outcome)
+    found = await connection.fetchval(
+        """SELECT EXISTS (
+               SELECT 1 FROM intake_file AS standing, intake_file AS present
+               WHERE present.id = $1 AND standing.state = 'committed' AND standing.institution = $2
+                 AND standing.dataset = $3 AND standing.period = $4 AND standing.part = present.part)""",
+        file_id,
+        outcome.institution,
+        outcome.dataset,
+        outcome.period.label,
+    )
+    return bool(found)
+
+
+async def _lock_place(connection: Connection, outcome: Outcome) -> None:
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 20260101))",
+        f"{outcome.institution}/{outcome.dataset}/{outcome.period.label}",
+    )
 
 
 async def list_unfinished(connection: Connection) -> list[int]:

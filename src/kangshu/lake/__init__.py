@@ -8,14 +8,19 @@ not name does not exist. The lake does not ask who reads: callers hold a grant.
 from kangshu.lake.engine import Engine
 from kangshu.lake.errors import (
     CompactionLostError,
+    EngineMissingError,
     FileCommittedError,
     FileNotLiveError,
     LakeError,
     LakeFullError,
+    QueryFailedError,
+    QueryRefusedError,
+    QueryStoppedError,
     SegmentLostError,
 )
 from kangshu.lake.folder import lake_folder, new_segment_path
 from kangshu.lake.model import (
+    FIRST_MESSAGE_FILE,
     Compaction,
     FileSource,
     FileState,
@@ -37,37 +42,54 @@ from kangshu.lake.operations import (
     supersede_file,
     sweep_orphans,
 )
-from kangshu.lake.queries import count_rows, institutions_of, list_files, live_segments, person_rows
+from kangshu.lake.queries import (
+    count_message_rows,
+    count_rows,
+    institutions_of,
+    list_files,
+    live_segments,
+    person_rows,
+)
+from kangshu.lake.querying import LakeEngine
 from kangshu.lake.sampling import build_sample_lake
 from kangshu.lake.schema import SYSTEM_COLUMNS, lake_schema
+from kangshu.lake.spark import SparkEngine, open_spark
 from kangshu.lake.staging import flush_staged, stage_rows, staging
 from kangshu.lake.writing import SegmentWriter
 
 __all__ = [
+    "FIRST_MESSAGE_FILE",
     "SYSTEM_COLUMNS",
     "Compaction",
     "CompactionLostError",
     "Engine",
+    "EngineMissingError",
     "FileCommittedError",
     "FileNotLiveError",
     "FileSource",
     "FileState",
+    "LakeEngine",
     "LakeError",
     "LakeFile",
     "LakeFullError",
     "PersonRow",
     "PersonRows",
+    "QueryFailedError",
+    "QueryRefusedError",
+    "QueryStoppedError",
     "RowKey",
     "Segment",
     "SegmentFile",
     "SegmentLostError",
     "SegmentWriter",
+    "SparkEngine",
     "StagedRow",
     "Staging",
     "Sweep",
     "build_sample_lake",
     "commit_file",
     "compact",
+    "count_message_rows",
     "count_rows",
     "delete_retired",
     "discard_segments",
@@ -78,6 +100,7 @@ __all__ = [
     "list_files",
     "live_segments",
     "new_segment_path",
+    "open_spark",
     "person_rows",
     "stage_rows",
     "staging",

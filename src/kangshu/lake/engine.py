@@ -11,17 +11,21 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from kangshu.declarations import Dataset
-from kangshu.lake.errors import naming_disk_faults
+from kangshu.lake.errors import LakeError, naming_disk_faults
 from kangshu.lake.filters import FilterCache
 from kangshu.lake.folder import lake_folder, temp_folder
 from kangshu.lake.model import Segment
+from kangshu.lake.querying import WHILE_READING, define, query_fault, sole_select
 from kangshu.lake.reading import ReaderCache
 from kangshu.lake.schema import Shape, lake_shape, quoted
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
+
+_BATCH_ROWS = 1 << 16
 
 
 class Engine:
@@ -75,6 +79,36 @@ class Engine:
         parts = [self._part_sql(columns, shape, members) for shape, members in shapes.items()]
         return f"({' UNION ALL '.join(parts) or _empty_sql(columns)})"
 
+    @property
+    def name(self) -> str:
+        """What the settings call this engine."""
+        return "duckdb"
+
+    def query(
+        self, sql: str, *, functions: str = "", seconds: float | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one SELECT; see `LakeEngine`. Rows come as they are computed.
+
+        With `seconds` it is stopped when it takes longer, the reading of the rows included.
+
+        Raises:
+            QueryStoppedError: it took longer than `seconds`.
+            QueryRefusedError: it is not one SELECT, or names what is not there.
+            QueryFailedError: it could not be computed; what it says is never a value.
+            LakeFullError: the disk for intermediate results is full.
+            SegmentLostError: a file that the manifest names is missing.
+        """
+        failure: LakeError | None = None
+        with self.connection() as connection, _stopping(connection, seconds):
+            try:
+                define(connection, functions)
+                yield from connection.execute(sole_select(connection, sql)).to_arrow_reader(_BATCH_ROWS)
+            except WHILE_READING as error:
+                failure = query_fault(error)
+        if failure:
+            # Not within the `except`: the error that may hold a value must not come along as the context.
+            raise failure
+
     def each(self, work: Callable[[_S], _T], items: Iterable[_S]) -> list[_T]:
         """Return `work` done on every item, in order, on the engine's threads."""
         return list(self._workers.map(work, items))
@@ -119,9 +153,24 @@ class Engine:
 
     def _part_sql(self, columns: Shape, shape: Shape, segments: Sequence[Segment]) -> str:
         present = dict(shape)
-        terms = ", ".join(_term(name, kind, present.get(name)) for name, kind in columns)
+        terms = ", ".join(term_sql(name, kind, present.get(name)) for name, kind in columns)
         paths = ", ".join(_literal(str(self.lake / segment.path)) for segment in segments)
         return f"SELECT {terms} FROM read_parquet([{paths}]){_live_sql(segments)}"
+
+
+@contextmanager
+def _stopping(connection: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt what runs on `connection` once the time is over; with None there is no end."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _live_sql(segments: Sequence[Segment]) -> str:
@@ -138,7 +187,8 @@ def _live_sql(segments: Sequence[Segment]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _term(name: str, kind: str, present: str | None) -> str:
+def term_sql(name: str, kind: str, present: str | None) -> str:
+    """Return a column as `kind`, of a file that holds it as `present`, or not at all."""
     if present == kind:
         return quoted(name)
     value = f"TRY_CAST({quoted(name)} AS {kind})" if present else f"CAST(NULL AS {kind})"
@@ -146,7 +196,7 @@ def _term(name: str, kind: str, present: str | None) -> str:
 
 
 def _empty_sql(columns: Shape) -> str:
-    return f"SELECT {', '.join(_term(name, kind, None) for name, kind in columns)} WHERE false"
+    return f"SELECT {', '.join(term_sql(name, kind, None) for name, kind in columns)} WHERE false"
 
 
 def _literal(text: str) -> str:

@@ -7,7 +7,11 @@ KangshuError
     ├── FileCommittedError     the file is in the lake already: look at its receipt
     ├── FileNotLiveError       there is no such live file: somebody replaced it already, look again
     ├── SegmentLostError       a file that the manifest names is missing or damaged: restore a backup
-    └── CompactionLostError    the runs changed under the compaction: try again, nothing was changed
+    ├── CompactionLostError    the runs changed under the compaction: try again, nothing was changed
+    ├── QueryRefusedError      it is not one SELECT that the engine understands: correct the rule or statement
+    ├── QueryFailedError       the engine could not compute it: see the kind of failure, correct the statement
+    ├── QueryStoppedError      it took longer than it may: ask for less
+    └── EngineMissingError     the engine is not installed here: install what it says, or choose DuckDB
 """
 
 from __future__ import annotations
@@ -60,6 +64,30 @@ class CompactionLostError(LakeError):
     """The runs to be merged are no longer the live ones; the manifest was left alone."""
 
     kind = Kind.INTERRUPTED
+
+
+class QueryRefusedError(LakeError):
+    """The SQL is not one SELECT, names what is not there, or uses what the engine has not."""
+
+    kind = Kind.INCORRECT
+
+
+class QueryFailedError(LakeError):
+    """The engine gave up while computing; the text names the kind of failure and no value."""
+
+    kind = Kind.INCORRECT
+
+
+class QueryStoppedError(LakeError):
+    """The statement took longer than the caller allowed and was stopped; nothing was changed."""
+
+    kind = Kind.INCORRECT
+
+
+class EngineMissingError(LakeError):
+    """What the chosen engine needs is not installed; the text says how to get it."""
+
+    kind = Kind.UNAVAILABLE
 
 
 @contextmanager

@@ -26,13 +26,21 @@ _TRIES = 3
 
 
 async def live_segments(
-    connection: Connection, *, dataset: str | None = None, person: int | None = None
+    connection: Connection,
+    *,
+    dataset: str | None = None,
+    person: int | None = None,
+    files: Sequence[int] | None = None,
 ) -> list[Segment]:
-    """Return the segments to read for `dataset` (or all), of those only that may hold rows about `person`."""
+    """Return the segments to read for `dataset` (or all).
+
+    Of those only that may hold rows about `person`, or rows of `files`: the rows of others lie there too.
+    """
     return await store.list_segments(
         connection,
         datasets=None if dataset is None else [dataset],
         persons=None if person is None else [person],
+        files=files,
     )
 
 
@@ -48,11 +56,12 @@ async def list_files(
     institution: str | None = None,
     period: Period | None = None,
     state: FileState | None = None,
+    files: Sequence[int] | None = None,
     limit: int = 100,
 ) -> list[LakeFile]:
     """Return files on record that fit, latest first, at most `limit` (1000); superseded ones too.
 
-    `period` means files of exactly that period.
+    `period` means files of exactly that period, `files` those with these numbers.
     """
     return await store.list_files(
         connection,
@@ -60,8 +69,14 @@ async def list_files(
         institution=institution,
         period=period,
         state=state,
+        files=files,
         limit=min(limit, _MOST_FILES),
     )
+
+
+async def count_message_rows(connection: Connection, *, dataset: str) -> dict[int, int]:
+    """Return the live rows of each file of the data set that was made of messages, those without left out."""
+    return await store.count_message_rows(connection, dataset=dataset)
 
 
 async def person_rows(

@@ -7,18 +7,13 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from kangshu import declarations
 from kangshu.declarations import Dataset, duckdb_type
 
 Shape: TypeAlias = tuple[tuple[str, str], ...]
 """Names and DuckDB types of a segment's columns, in order."""
 
-SYSTEM_COLUMNS: Shape = (
-    ("_file", "BIGINT"),  # the receipt's number
-    ("_row", "BIGINT"),  # record number in the sender's file, heading = 1
-    ("_person", "BIGINT"),  # NULL where the row is about nobody, or about nobody who could be told
-    ("_institution", "VARCHAR"),
-    ("_at", "TIMESTAMP"),  # the event time
-)
+SYSTEM_COLUMNS: Shape = declarations.SYSTEM_COLUMNS
 
 _ARROW = {
     "BIGINT": pa.int64(),

@@ -26,7 +26,8 @@ SELECT s.segment_id, s.run_id, r.dataset, s.path, s.rows, s.bytes,
        s.filter IS NOT NULL AS has_filter, r.is_sorted, r.shape_id
 FROM lake_segment s JOIN lake_run r USING (run_id)
 WHERE r.retired_at IS NULL
-  AND ($1::text[] IS NULL OR r.dataset = ANY($1)) AND ($2::bigint[] IS NULL OR r.run_id = ANY($2))"""
+  AND ($1::text[] IS NULL OR r.dataset = ANY($1)) AND ($2::bigint[] IS NULL OR r.run_id = ANY($2))
+  AND ($4::bigint[] IS NULL OR r.run_id IN (SELECT run_id FROM lake_file WHERE file_id = ANY($4)))"""
 _RANGE = "s.min_person IS NOT NULL AND int8range(s.min_person, s.max_person, '[]')"
 _OF_NOBODY = "$3::bigint[] IS NULL"
 _OF_ONE = f"{_RANGE} @> ($3::bigint[])[1]"
@@ -154,6 +155,7 @@ async def list_segments(
     datasets: Sequence[str] | None = None,
     persons: Sequence[int] | None = None,
     runs: Sequence[int] | None = None,
+    files: Sequence[int] | None = None,
 ) -> list[Segment]:
     """Return the live segments that may hold rows of these, as of one moment, ordered by data set and run."""
     of_persons = _OF_SEVERAL if persons is None or len(persons) != 1 else _OF_ONE
@@ -178,6 +180,7 @@ async def list_segments(
         datasets,
         runs,
         persons,
+        files,
     )
     shapes = await _list_shapes(connection, {row["shape_id"] for row in rows})
     return [_segment(row, shapes) for row in rows]
@@ -322,6 +325,7 @@ async def list_files(
     institution: str | None,
     period: Period | None,
     state: FileState | None,
+    files: Sequence[int] | None,
     limit: int,
 ) -> list[LakeFile]:
     """Return files on record that fit, latest commit first; a period matches files of that very period."""
@@ -330,15 +334,28 @@ async def list_files(
            WHERE ($1::text IS NULL OR dataset = $1) AND ($2::text IS NULL OR institution = $2)
              AND ($3::date IS NULL OR (period_start = $3 AND period_end = $4))
              AND ($5::boolean IS NULL OR (superseded_at IS NULL) = $5)
-           ORDER BY committed_at DESC, file_id DESC LIMIT $6""",
+             AND ($6::bigint[] IS NULL OR file_id = ANY($6))
+           ORDER BY committed_at DESC, file_id DESC LIMIT $7""",
         dataset,
         institution,
         period.start if period else None,
         period.end if period else None,
         None if state is None else state is FileState.LIVE,
+        files,
         limit,
     )
     return [_file(row) for row in rows]
+
+
+async def count_message_rows(connection: Connection, *, dataset: str) -> dict[int, int]:
+    """Return the rows of each live file of the data set that was made of messages."""
+    rows = await connection.fetch(
+        """SELECT file_id, rows FROM lake_file
+           WHERE dataset = $1 AND source = $2 AND superseded_at IS NULL AND rows > 0""",
+        dataset,
+        FileSource.MESSAGE.value,
+    )
+    return {row["file_id"]: row["rows"] for row in rows}
 
 
 def _file(row: Any) -> LakeFile:

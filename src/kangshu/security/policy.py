@@ -31,6 +31,8 @@ class Permission(StrEnum):
     SEE_DIRECTORY = "see-directory"
     SEE_RECEIPTS = "see-receipts"
     SEE_STATISTICS = "see-statistics"
+    SEE_QUALITY = "see-quality"
+    MANAGE_QUALITY = "manage-quality"
     SUBMIT_DATA = "submit-data"
     DOWNLOAD_REJECTS = "download-rejects"
     SEE_MESSAGES = "see-messages"
@@ -59,6 +61,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     | {
         Permission.SEE_RECEIPTS,
         Permission.SEE_STATISTICS,
+        Permission.SEE_QUALITY,
+        Permission.MANAGE_QUALITY,
         Permission.SUBMIT_DATA,
         Permission.DOWNLOAD_REJECTS,
         Permission.SEE_MESSAGES,
@@ -67,11 +71,13 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.READ_RECORDS,
         Permission.REVIEW_PERSONS,
     },
-    Role.STATISTICIAN: _EVERYBODY | {Permission.SEE_RECEIPTS, Permission.SEE_STATISTICS},
+    Role.STATISTICIAN: _EVERYBODY
+    | {Permission.SEE_RECEIPTS, Permission.SEE_STATISTICS, Permission.SEE_QUALITY},
     Role.CLINICIAN: _EVERYBODY | {Permission.FIND_PERSONS, Permission.READ_RECORDS, Permission.BREAK_GLASS},
     Role.INSTITUTION_IT: _EVERYBODY
     | {
         Permission.SEE_RECEIPTS,
+        Permission.SEE_QUALITY,
         Permission.SUBMIT_DATA,
         Permission.DOWNLOAD_REJECTS,
         Permission.SEE_MESSAGES,
@@ -89,6 +95,7 @@ SCOPE_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "datasets.write": frozenset({Permission.SUBMIT_DATA, Permission.SEE_RECEIPTS}),
     "messages.write": frozenset({Permission.SUBMIT_MESSAGES}),
     "receipts.read": frozenset({Permission.SEE_RECEIPTS}),
+    "quality.read": frozenset({Permission.SEE_QUALITY}),
     "rejects.read": frozenset({Permission.DOWNLOAD_REJECTS}),
     "directory.read": frozenset({Permission.SEE_DIRECTORY}),
     "declarations.read": frozenset({Permission.SEE_DECLARATIONS}),

@@ -14,8 +14,13 @@ from kangshu.simulation.benchmark_files import (
 )
 from kangshu.simulation.errors import SimulationError, SimulationRefusedError
 from kangshu.simulation.operations import SimulationSummary, simulate
+from kangshu.simulation.region_rows import RegionRows, RegionWithoutFiles
+from kangshu.simulation.truth import AnomalyRows
 
 __all__ = [
+    "AnomalyRows",
+    "RegionRows",
+    "RegionWithoutFiles",
     "SimulationError",
     "SimulationRefusedError",
     "SimulationSummary",

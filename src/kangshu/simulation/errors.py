@@ -61,6 +61,7 @@ KINDS = (
     ErrorKind(name="sum-wrong", share=5, found_by="sum"),
     ErrorKind(name="duplicate-row", share=6, found_by="unique"),
     ErrorKind(name="ragged-row", share=2, found_by="ragged"),
+    ErrorKind(name="orphan", share=4, found_by="linkage"),
     ErrorKind(name="name-homophone", share=3, found_by="", otherwise=Outcome.LINKED),
     ErrorKind(name="name-variant", share=2, found_by="", otherwise=Outcome.LINKED),
     ErrorKind(name="name-spaced", share=2, found_by="", otherwise=Outcome.LINKED),

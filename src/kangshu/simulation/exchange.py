@@ -7,6 +7,7 @@ files can be in work at once. Workbooks, Parquet files and archives are finished
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from kangshu.declarations import Dataset, Obligation, Pack
+from kangshu.simulation.anomalies import AnomalyKind
 from kangshu.simulation.columns import one_array, pc, replaced
 from kangshu.simulation.errors import CORRECTED_SHARE, LEAST_ROWS, FileKind, Outcome
 from kangshu.simulation.fallback import fallback_column
@@ -39,7 +41,8 @@ from kangshu.simulation.styles import (
     heading_of,
     months_per_file,
 )
-from kangshu.simulation.truth import ErrorRows, FileFate, Truth
+from kangshu.simulation.truth import AnomalyRows, ErrorRows, FileFate, Truth
+from kangshu.simulation.visits import EPOCH, month_days
 
 _REJECTED = Outcome.REJECTED.value
 _WORDS = {"1": "男", "2": "女"}
@@ -50,6 +53,8 @@ _ENDINGS = {
     FileKind.CUT_OFF: ("_重报", "_resent"),
     FileKind.MIXED_ENCODING: ("_重报", "_resent"),
 }
+# Days after the end of a file's last month: data are usually due after ten.
+_SOON_DAYS, _LATE_DAYS, _AGAIN_DAYS = (0, 8), (15, 45), 1
 # What certainly happens to the first files of the first hospital, so that a small region has it all.
 _CERTAIN = {
     "outpatient_visit": FileKind.CORRECTED,
@@ -91,7 +96,18 @@ class Exchange:
     """Takes blocks month by month and writes files under `out`; `truth` hears of every row and file."""
 
     def __init__(
-        self, *, out: Path, region: Region, pack: Pack, senders: Senders, truth: Truth, seed: int, months: int
+        self,
+        *,
+        out: Path,
+        region: Region,
+        pack: Pack,
+        senders: Senders,
+        truth: Truth,
+        seed: int,
+        months: int,
+        start: date,
+        late: float = 0.0,
+        monthly: bool = False,
     ) -> None:
         self._out = out
         self._region = region
@@ -100,6 +116,9 @@ class Exchange:
         self._truth = truth
         self._seed = seed
         self._months = months
+        self._start = start
+        self._late = late
+        self._monthly = monthly
         self._open: dict[tuple[int, str, str], _File] = {}
         self.files = 0
         self.rows = 0
@@ -164,7 +183,7 @@ class Exchange:
         self, institution: int, dataset: str, month: int, labels: list[str], columns: list[str]
     ) -> _File:
         kind = Kind(self._region.institutions.kinds[institution])
-        span = months_per_file(kind, dataset, self._months)
+        span = 1 if self._monthly else months_per_file(kind, dataset, self._months)
         number = -1 if month < 0 else month // span
         first, last = number * span, min((number + 1) * span, self._months) - 1
         period = labels[0] if month < 0 else span_label(labels[first], labels[last])
@@ -286,36 +305,82 @@ class Exchange:
             if fault
             else plain
         )
+        arrived = self._arrival(file)
+        again = arrived + timedelta(days=_AGAIN_DAYS) if fault else arrived
         self.files += 1
         self.rows += file.rows
         if file.first:
             if fault:
                 self._complete(file, file.first, style, plain)
-                self._settle(file, file.first.number, plain, "superseded", file.first.rejected, later)
+                self._settle(
+                    file, file.first.number, plain, "superseded", file.first.rejected, arrived, later
+                )
                 self.files += 1
             else:
                 file.first.path.unlink(missing_ok=True)
         target = plain if fault is FileKind.SENT_TWICE else later
         self._complete(file, file.version, style, target)
-        self._settle(file, file.version.number, target, "committed", file.version.rejected)
+        first = arrived if fault is FileKind.SENT_TWICE else again
+        self._settle(file, file.version.number, target, "committed", file.version.rejected, first)
         if fault and fault is not FileKind.CORRECTED:
-            self._beside(file, fault, style, plain, later)
+            self._beside(file, fault, style, plain, later, arrived=arrived, again=again)
 
-    def _beside(self, file: _File, fault: FileKind, style: Style, plain: Path, later: Path) -> None:
+    def _arrival(self, file: _File) -> date:
+        """Return the day on which a file comes: soon after its last month, a few of them long after it."""
+        _, after = month_days(self._start, max(file.closes_after, 0))
+        if file.closes_after < 0:
+            return self._start
+        number = (file.closes_after + 1) * 1_000
+        random = stream(self._seed, "arrivals", file.institution, file.dataset, number)
+        late = random.random() < self._late
+        days = int(random.integers(*(_LATE_DAYS if late else _SOON_DAYS)))
+        day = EPOCH + timedelta(days=after + days)
+        if late:
+            self._truth.add_anomaly(
+                AnomalyRows(
+                    institution=self._region.institutions.codes[file.institution],
+                    dataset=file.dataset,
+                    month=f"{EPOCH + timedelta(days=after - 1):%Y-%m}",
+                    kind=AnomalyKind.LATE.value,
+                    rows=file.rows,
+                    of=file.rows,
+                    detail=f"arrived {day.isoformat()}",
+                )
+            )
+        return day
+
+    def _beside(
+        self,
+        file: _File,
+        fault: FileKind,
+        style: Style,
+        plain: Path,
+        later: Path,
+        *,
+        arrived: date,
+        again: date,
+    ) -> None:
         """Write the copy of a file that was sent twice, or the damaged file that went before it."""
         self.files += 1
         number = self._truth.new_file()
         if fault is FileKind.SENT_TWICE:
             later.write_bytes(plain.read_bytes())
-            self._settle(file, number, later, "duplicate", 0, plain)
+            self._settle(file, number, later, "duplicate", 0, again, plain)
             return
         whole = later.read_bytes()
         damaged = cut_off(whole, style) if fault is FileKind.CUT_OFF else mixed_encoding(whole)
         plain.write_bytes(damaged)
-        self._settle(file, number, plain, "rejected", 0, later)
+        self._settle(file, number, plain, "rejected", 0, arrived, later)
 
     def _settle(
-        self, file: _File, number: int, path: Path, fate: str, rejected: int, related: Path | None = None
+        self,
+        file: _File,
+        number: int,
+        path: Path,
+        fate: str,
+        rejected: int,
+        arrived: date,
+        related: Path | None = None,
     ) -> None:
         base = self._out / "submissions"
         self._truth.settle(
@@ -329,6 +394,7 @@ class Exchange:
                 rows=file.rows,
                 rejected_rows=rejected,
                 related=related.relative_to(base).as_posix() if related else "",
+                arrived=arrived.isoformat(),
             ),
         )
 

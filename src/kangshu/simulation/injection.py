@@ -8,7 +8,18 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from kangshu.declarations import Dataset, Field, FieldType, Obligation, Pack, Role, Severity
+from kangshu.declarations import (
+    Dataset,
+    Dimension,
+    Field,
+    FieldType,
+    Obligation,
+    Pack,
+    Role,
+    Rule,
+    Scope,
+    Severity,
+)
 from kangshu.simulation import tables
 from kangshu.simulation.blocks import Block, local_numbers
 from kangshu.simulation.columns import as_text, pc, replaced
@@ -30,6 +41,15 @@ _SUMS = {"front_page": "total_cost", "prescription_item": "amount", "charge_item
 _BAD_DATES = ("20240230", "2026-02-29", "2026-13-01", "0000-00-00", "2026-06-31")
 _BAD_NUMBERS = ("1e999", "12,5", "N/A", "--", "十二")
 _BAD_CODES = ("7Z", "X9", "其他", "?")
+# The number by which a row finds its visit or report, where nobody misses the row that does not.
+_LINKS = {
+    "prescription_item": "visit_number",
+    "exam_report": "visit_number",
+    "lab_report": "visit_number",
+    "operation": "visit_number",
+    "lab_result": "report_number",
+}
+_LOST_MARK = "7"  # behind the letter of a number: no number of ours has it there
 _DAY = 86_400
 
 
@@ -84,9 +104,16 @@ def rule_for(dataset: Dataset, about: str) -> tuple[str, Severity] | None:
             return rule.id, rule.severity
         if about == "times" and set(rule.fields) == set(_TIMES.get(dataset.name, ())) and rule.sql:
             return rule.id, rule.severity
+        if about == "linkage" and _finds_orphans(rule, dataset):
+            return rule.id, rule.severity
         if about == "sum" and _SUMS.get(dataset.name) in rule.fields and len(rule.fields) != 2:
             return rule.id, rule.severity
     return None
+
+
+def _finds_orphans(rule: Rule, dataset: Dataset) -> bool:
+    link = _LINKS.get(dataset.name)
+    return rule.scope is Scope.REGION and rule.dimension is Dimension.LINKAGE and rule.fields == (link,)
 
 
 def inject(
@@ -132,7 +159,7 @@ def inject(
 def _applies(kind: ErrorKind, dataset: Dataset) -> bool:
     if kind.found_by in ("required", "domain", "type", "length", "ragged"):
         return True
-    if kind.found_by in ("times", "sum", "unique"):
+    if kind.found_by in ("times", "sum", "unique", "linkage"):
         return rule_for(dataset, kind.found_by) is not None
     return dataset.with_role(Role.RESIDENT_NUMBER) is not None
 
@@ -245,6 +272,7 @@ class _Work:
             "other-number": self._other_number,
             "mother-number": self._mother_number,
             "local-number-reused": self._local_number,
+            "orphan": self._orphan,
         }[kind.name]
         step(kind, rows)
 
@@ -261,7 +289,7 @@ class _Work:
         rule = rule_for(self.dataset, kind.found_by) if kind.found_by else None
         if rule is None:
             return "", kind.otherwise
-        if rule[1] is Severity.ERROR:
+        if rule[1] is Severity.ERROR and kind.found_by != "linkage":  # that is seen only in the lake
             return rule[0], Outcome.REJECTED
         return rule[0], Outcome.WARNED if kind.otherwise is Outcome.ACCEPTED else kind.otherwise
 
@@ -430,6 +458,12 @@ class _Work:
         found = pc.take(self.population.number, pa.array(mothers)).to_pylist()
         kept = [place for place, number in enumerate(found) if number]
         self._set(kind, rows[kept], "resident_number", [found[place] for place in kept])
+
+    def _orphan(self, kind: ErrorKind, rows: Ints) -> None:
+        field = _LINKS[self.dataset.name]
+        rows = self._filled(rows, field)
+        numbers = pc.take(self.block.columns[field], pa.array(rows)).to_pylist()
+        self._set(kind, rows, field, [f"{number[:1]}{_LOST_MARK}{number[1:]}" for number in numbers])
 
     def _local_number(self, kind: ErrorKind, rows: Ints) -> None:
         if not self.local:

@@ -13,6 +13,8 @@ import numpy as np
 
 from kangshu.declarations import Pack
 from kangshu.kernel.texts import load_catalogue
+from kangshu.simulation.anomalies import LATE_SHARE, SHARE, plan_anomalies
+from kangshu.simulation.distortion import Distortion
 from kangshu.simulation.errors import SimulationRefusedError
 from kangshu.simulation.exchange import Exchange
 from kangshu.simulation.injection import inject
@@ -20,7 +22,7 @@ from kangshu.simulation.registries import REGISTRATION_BEGAN
 from kangshu.simulation.speech import Posted, Speakers, post_messages
 from kangshu.simulation.streams import stream
 from kangshu.simulation.styles import Senders
-from kangshu.simulation.truth import Truth, TruthPart, publish, write_persons
+from kangshu.simulation.truth import AnomalyRows, Truth, TruthPart, publish, write_persons
 from kangshu.simulation.world import GROUPS, World, build_world, month_blocks, standing_blocks
 
 say = load_catalogue(__package__ or __name__)
@@ -56,6 +58,8 @@ class _Task:
     start: date
     pack: Pack
     group: int
+    anomalies: float
+    monthly: bool
 
 
 def simulate(
@@ -68,10 +72,14 @@ def simulate(
     start: date = date(2026, 1, 1),
     progress: Callable[[float], None] | None = None,
     processes: int | None = None,
+    anomalies: float = SHARE,
+    monthly: bool = False,
 ) -> SimulationSummary:
     """Write `out/submissions/<institution>/...` and `out/truth/...`, and say how much.
 
     In the last month some institutions send messages (`speech`), in place of files of the same content.
+    `anomalies` is the share of months that are wrong as a whole (`truth/anomalies.csv`), 0 for none. With
+    `monthly` all institutions send every month; else small ones send less often.
 
     The same arguments give the same bytes, whatever the machine does besides and however many
     `processes` (1 or 2) share the work. `progress` hears the share that is done. All people are synthetic.
@@ -83,7 +91,17 @@ def simulate(
         raise SimulationRefusedError(say("too_little", residents=LEAST_RESIDENTS))
     out.mkdir(parents=True, exist_ok=True)
     tasks = [
-        _Task(out=out, residents=residents, months=months, seed=seed, start=start, pack=pack, group=group)
+        _Task(
+            out=out,
+            residents=residents,
+            months=months,
+            seed=seed,
+            start=start,
+            pack=pack,
+            group=group,
+            anomalies=anomalies,
+            monthly=monthly,
+        )
         for group in range(len(GROUPS))
     ]
     report = _Progress(progress, steps=len(tasks) * (months + 1))
@@ -191,7 +209,11 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
         truth=truth,
         seed=task.seed,
         months=task.months,
+        start=task.start,
+        late=LATE_SHARE if task.anomalies > 0 else 0.0,
+        monthly=task.monthly,
     )
+    distortion = _distortion(world, task, silent=list(speakers.manners))
     wanted = frozenset(GROUPS[task.group] & task.pack.datasets.keys())
     labels = month_labels(task.start, task.months)
     if task.group == len(GROUPS) - 1:
@@ -200,7 +222,8 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
     step()
     for month in range(task.months):
         for number, whole in enumerate(month_blocks(world, month, wanted)):
-            block = speakers.unsaid(whole) if month == task.months - 1 else whole
+            block = distortion.apply(whole, month=month)
+            block = speakers.unsaid(block) if month == task.months - 1 else block
             faulty = inject(
                 block=block,
                 pack=task.pack,
@@ -214,6 +237,18 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
             exchange.deliver(faulty, month=month, labels=labels)
         exchange.close_month(month)
         step()
+    for done in distortion.close():
+        truth.add_anomaly(
+            AnomalyRows(
+                institution=world.region.institutions.codes[done.institution],
+                dataset=done.dataset,
+                month=labels[done.month],
+                kind=done.kind,
+                rows=done.rows,
+                of=done.of,
+                detail=done.detail,
+            )
+        )
     posted = Posted(files=0, messages=0)
     if task.group == 0:
         posted = post_messages(world, speakers=speakers, pack=task.pack, out=task.out)
@@ -224,6 +259,13 @@ def _run(task: _Task, step: Callable[[], None]) -> _Done:
         rows=exchange.rows,
         posted=posted,
     )
+
+
+def _distortion(world: World, task: _Task, *, silent: list[int]) -> Distortion:
+    plan = plan_anomalies(
+        region=world.region, months=task.months, seed=task.seed, share=task.anomalies, silent=silent
+    )
+    return Distortion(plan, stays=world.stays, start=task.start, seed=task.seed)
 
 
 def _send_standing(

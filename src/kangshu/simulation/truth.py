@@ -24,7 +24,18 @@ CSV_RESIDENTS = 100_000
 _BATCH = 1_000_000
 _PART = pa.schema([("file", pa.int32()), ("row", pa.int32()), ("person", pa.int32())])
 _ERROR_COLUMNS = ("file", "row", "field", "kind", "rule", "outcome")
-_FILE_COLUMNS = ("file", "institution", "dataset", "period", "fate", "rows", "rejected_rows", "related")
+_FILE_COLUMNS = (
+    "file",
+    "institution",
+    "dataset",
+    "period",
+    "fate",
+    "rows",
+    "rejected_rows",
+    "related",
+    "arrived",
+)
+_ANOMALY_COLUMNS = ("institution", "dataset", "month", "kind", "rows", "of", "detail")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ class ErrorRows:
 class FileFate:
     """What should become of a file: committed, duplicate, superseded or rejected.
 
-    `related` is the file that it repeats, or that takes its place.
+    `related` is the file that it repeats, or that takes its place. `arrived` is the day on which it comes.
     """
 
     path: str
@@ -54,6 +65,20 @@ class FileFate:
     rows: int
     rejected_rows: int
     related: str = ""
+    arrived: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class AnomalyRows:
+    """What is wrong with an institution's month of a data set as a whole: `rows` concerned of `of`."""
+
+    institution: str
+    dataset: str
+    month: str
+    kind: str
+    rows: int
+    of: int
+    detail: str
 
 
 class Truth:
@@ -68,6 +93,7 @@ class Truth:
         self._rows: list[tuple[int, int, Ints]] = []
         self._waiting = 0
         self._errors: list[ErrorRows] = []
+        self._anomalies: list[AnomalyRows] = []
         self._parts = pq.ParquetWriter(folder / f"{name}.rows", _PART, compression="zstd")
 
     def new_file(self) -> int:
@@ -86,6 +112,11 @@ class Truth:
         """Remember errors in a file."""
         if len(errors.rows):
             self._errors.append(errors)
+
+    def add_anomaly(self, anomaly: AnomalyRows) -> None:
+        """Remember what is wrong with a month; where no row is concerned, nothing is."""
+        if anomaly.rows:
+            self._anomalies.append(anomaly)
 
     def settle(self, file: int, fate: FileFate) -> None:
         """Say what should become of the file with the number `file`."""
@@ -112,6 +143,7 @@ class Truth:
             rows=self._folder / f"{self._name}.rows",
             fates=self._fates,
             errors=self._errors,
+            anomalies=self._anomalies,
         )
 
 
@@ -122,10 +154,11 @@ class TruthPart:
     rows: Path
     fates: dict[int, FileFate]
     errors: list[ErrorRows]
+    anomalies: list[AnomalyRows]
 
 
 def publish(parts: Sequence[TruthPart], *, folder: Path, residents: int) -> None:
-    """Write files.csv, errors.csv and the records (CSV or Parquet) into `folder`; remove the parts."""
+    """Write files.csv, errors.csv, anomalies.csv and the records into `folder`; remove the parts."""
     fates = sorted((fate for part in parts for fate in part.fates.values()), key=lambda fate: fate.path)
     with (folder / "files.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -141,12 +174,22 @@ def publish(parts: Sequence[TruthPart], *, folder: Path, residents: int) -> None
                     fate.rows,
                     fate.rejected_rows,
                     fate.related,
+                    fate.arrived,
                 ]
             )
+    _publish_anomalies(parts, folder)
     _publish_errors(parts, folder)
     _publish_records(parts, folder, as_csv=residents <= CSV_RESIDENTS)
     for part in parts:
         part.rows.unlink()
+
+
+def _publish_anomalies(parts: Sequence[TruthPart], folder: Path) -> None:
+    with (folder / "anomalies.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_ANOMALY_COLUMNS)
+        for anomaly in sorted(anomaly for part in parts for anomaly in part.anomalies):
+            writer.writerow([getattr(anomaly, name) for name in _ANOMALY_COLUMNS])
 
 
 def _publish_errors(parts: Sequence[TruthPart], folder: Path) -> None:

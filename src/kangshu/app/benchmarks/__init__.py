@@ -12,6 +12,7 @@ from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
 from kangshu.app.benchmarks.messages import bundles, fhir_create, fhir_read, hl7_files, mllp
 from kangshu.app.benchmarks.model import Benchmark, Measurement
 from kangshu.app.benchmarks.pages import person_page
+from kangshu.app.benchmarks.plausibility import plausibility
 from kangshu.app.benchmarks.scan import rule_scan
 from kangshu.app.benchmarks.timeline import timeline_page
 from kangshu.kernel.texts import Text
@@ -122,6 +123,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=10_000,
             counted="persons in the index",
             run=timeline_page,
+        ),
+        Benchmark(
+            name="plausibility",
+            about=Text(
+                zh="模拟区域中整月异常（骤降、缺月、重复、照抄上月等）和逐行错误的查全率与查准率",
+                en="recall and precision over a simulated region: months wrong as a whole, errors of rows",
+            ),
+            size=8_000,
+            counted="residents",
+            run=plausibility,
         ),
     )
 }

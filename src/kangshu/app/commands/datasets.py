@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
+from kangshu.app.clock import SystemClock
 from kangshu.app.errors import UsageError, say
 from kangshu.app.presenting import EXIT_DONE, EXIT_REJECTED, out, present, print_table
 from kangshu.app.program import Json, app, guard
-from kangshu.app.selftest import check_file, report_html
 from kangshu.declarations import BASE_PACK, Dataset, Pack, UnknownDatasetError, load_pack
 from kangshu.declarations.reference import reference_pages
+from kangshu.intake import ZONE
 from kangshu.intake.template import template_workbook
+from kangshu.quality.selftest import check_file, report_html
 
 datasets_app = typer.Typer(help="数据集 / the declared data sets", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
@@ -100,7 +103,14 @@ def check_pack_command(pack: PackFolder = None, as_json: Json = False) -> None:
         "datasets": len(loaded.datasets),
         "fields": sum(len(one.fields) for one in loaded.datasets.values()),
         "rules": sum(len(one.rules) for one in loaded.datasets.values()),
+        "measures": sum(len(one.measures) for one in loaded.datasets.values()),
         "code_tables": len(loaded.codes),
+        "expectations": len(loaded.quality.expectations),
+        "scorings": len(loaded.quality.scorings),
+        "indicators": len(loaded.quality.indicators),
+        "emr_items": len(loaded.quality.emr_items),
+        "reconciliations": len(loaded.quality.reconciliations),
+        "grades": len(loaded.quality.grades),
     }
     present(result, as_json=as_json)
 
@@ -108,22 +118,22 @@ def check_pack_command(pack: PackFolder = None, as_json: Json = False) -> None:
 @datasets_app.command("reference")
 def reference_command(
     folder: Annotated[Path, typer.Option("--out", help="目录 / the folder of the pages")] = Path(
-        "docs/reference/datasets"
+        "docs/reference"
     ),
     check: Annotated[bool, typer.Option("--check", help="只核对 / only compare")] = False,
     pack: PackFolder = None,
     as_json: Json = False,
 ) -> None:
-    """生成参考页 / write the reference page of every data set from its declaration."""
+    """生成参考页 / write the reference pages of data sets and quality from their declarations."""
     pages = guard(lambda: reference_pages(load_pack(pack)), as_json=as_json)
     if check:
         stale = [name for name, text in pages.items() if _read(folder / name) != text]
-        stale += [one.name for one in folder.glob("*.md") if one.name not in pages]
+        stale += [one.name for one in folder.glob("datasets/*.md") if f"datasets/{one.name}" not in pages]
         if stale:
             guard(lambda: _stale(folder), as_json=as_json)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
     present({"folder": str(folder), "pages": len(pages)}, as_json=as_json)
 
@@ -132,6 +142,9 @@ def reference_command(
 def check_command(
     path: Path,
     dataset: Annotated[str, typer.Option(help="数据集 / the data set")],
+    institution: Annotated[
+        str | None, typer.Option(help="机构代码 / whose file it is, where its rows do not say")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="HTML 报告 / write a report")] = None,
     pack: PackFolder = None,
     as_json: Json = False,
@@ -142,24 +155,48 @@ def check_command(
         if not path.is_file():
             raise UsageError(say("no_such_path", path=path))
         loaded = load_pack(pack)
-        report = check_file(path=path, dataset=_dataset(loaded, dataset), pack=loaded)
+        _dataset(loaded, dataset)
+        test = check_file(
+            path=path,
+            pack=loaded,
+            received_at=SystemClock().now().astimezone(ZoneInfo(ZONE)).replace(tzinfo=None),
+            dataset=dataset,
+            institution=institution,
+        )
         if html:
-            html.write_text(report_html(report, dataset=loaded.datasets[dataset]), encoding="utf-8")
-        return report
+            html.write_text(report_html(test), encoding="utf-8")
+        return test.document()
 
     report = guard(work, as_json=as_json)
 
     def show() -> None:
+        total = report["scores"]["total"]
         out.print(
-            f"行 rows {report['rows']:,} · 通过 accepted {report['accepted']:,} · 退回 {report['rejected']:,}"
+            f"得分 score {'—' if total is None else f'{total:.2f}'} · 行 rows {report['rows']:,} · "
+            f"通过 accepted {report['accepted']:,} · 退回 rejected {report['rejected']:,}"
         )
         rows = [
-            (one["rule"], one["severity"], one["field"], one["rows"], one["message"], one["first_rows"])
+            (
+                f"{one['points']:.2f}",
+                one["rule"],
+                one["severity"],
+                one["title"],
+                one["rows"],
+                one["message"],
+                ", ".join(map(str, one["first_rows"])),
+            )
             for one in report["findings"]
         ]
-        print_table(
-            ("规则 rule", "级别", "字段 field", "行数 rows", "怎么改 what to do", "行号 at rows"), rows
+        heads = (
+            "加分 points",
+            "规则 rule",
+            "级别",
+            "字段 field",
+            "行数 rows",
+            "怎么改 what to do",
+            "行号 at rows",
         )
+        print_table(heads, rows)
 
     failed = any(one["severity"] == "error" for one in report["findings"])
     present(report, as_json=as_json, show=show, status=EXIT_REJECTED if failed else EXIT_DONE)

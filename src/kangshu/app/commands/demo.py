@@ -10,17 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
+from kangshu.app.assessing import assess_waiting, expect_message_rows
 from kangshu.app.clock import SystemClock
 from kangshu.app.commands.simulate import run_simulation
 from kangshu.app.demonstration import PEOPLE, DemoPerson, arrival_of, first_month, make_accounts
 from kangshu.app.files import find_files
-from kangshu.app.platform import open_platform
+from kangshu.app.maintenance import refresh_catalogue, watch_deadlines
+from kangshu.app.platform import Platform, open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
 from kangshu.app.program import Json, app, home_of, run
 from kangshu.app.taking import take_in_files
 
 _SEED = 20260101
-_EDITION = 2  # of what is simulated: a home with an earlier one gets the present one besides
+_EDITION = 3  # of what is simulated: a home with an earlier one gets the present one besides
 
 
 @app.command("demo")
@@ -76,6 +78,7 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
                 received_by="demo",
                 arrival_of=lambda path: arrival_of(path, now=now, start=start),
             )
+            await _assess(platform, quiet=quiet)
             kept = ("files", "files_rejected", "messages", "duplicate", "rejected")
             taken.write_text(json.dumps({name: figures[name] for name in kept}))
         people: list[DemoPerson] = await make_accounts(platform)
@@ -95,6 +98,16 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
             for one in people
         ],
     }
+
+
+async def _assess(platform: Platform, *, quiet: bool) -> None:
+    """Let the rules look at the whole region, and warn of its latest months."""
+    if not quiet:
+        err.print("评估数据质量 / assessing quality …")
+    await expect_message_rows(platform)
+    await assess_waiting(platform)
+    await watch_deadlines(platform)
+    await refresh_catalogue(platform)
 
 
 async def _totals(platform: Any) -> dict[str, int]:

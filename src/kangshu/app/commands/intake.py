@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kangshu.app.assessing import assess_waiting, expect_message_rows
 from kangshu.app.errors import UsageError, say
 from kangshu.app.files import find_files
 from kangshu.app.platform import open_platform
@@ -61,9 +62,12 @@ async def _take_in_all(
         if dataset and dataset not in platform.pack.datasets:
             raise UnknownDatasetError(name=dataset, known=tuple(platform.pack.datasets))
         files = find_files(paths)
-        return await take_in_files(
+        figures = await take_in_files(
             platform, files, institution=institution, dataset=dataset, period=period, quiet=quiet
         )
+        await expect_message_rows(platform)
+        await assess_waiting(platform)
+        return figures
 
 
 def _require_period(label: str) -> None:

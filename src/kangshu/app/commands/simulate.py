@@ -26,11 +26,29 @@ def simulate_command(
     months: Annotated[int, typer.Option(min=1, max=36, help="月数 / months")] = 12,
     seed: Annotated[int, typer.Option(help="随机种子 / seed")] = 20260101,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="起始日期 / first day")] = _FIRST_DAY,
+    anomalies: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="整月异常的占比，0 为没有 / share of months wrong as a whole, 0 none"
+        ),
+    ] = 0.025,
+    monthly: Annotated[
+        bool, typer.Option("--monthly", help="所有机构按月报送 / every institution sends every month")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """模拟区域 / write the simulated region's files, messages and truth (all persons are synthetic)."""
     result = guard(
-        lambda: run_simulation(out, residents, months, seed, start=start.date(), quiet=as_json),
+        lambda: run_simulation(
+            out,
+            residents,
+            months,
+            seed,
+            start=start.date(),
+            quiet=as_json,
+            anomalies=anomalies,
+            monthly=monthly,
+        ),
         as_json=as_json,
     )
     present(result, as_json=as_json)
@@ -44,6 +62,8 @@ def run_simulation(
     *,
     start: date = date(2026, 1, 1),
     quiet: bool = False,
+    anomalies: float = 0.025,
+    monthly: bool = False,
 ) -> dict[str, Any]:
     """Write the region into an empty folder and return its figures.
 
@@ -71,6 +91,8 @@ def run_simulation(
             start=start,
             pack=load_pack(),
             progress=progress,
+            anomalies=anomalies,
+            monthly=monthly,
         )
     return {
         "residents": done.residents,

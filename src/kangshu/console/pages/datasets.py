@@ -141,14 +141,14 @@ def _field_row(visit: Visit, field: Field) -> FieldRow:
         field=field,
         title=visit.own(field.title),
         other_title=other if other != visit.own(field.title) else "",
-        type=_type_text(visit, field),
+        type=type_text(visit, field),
         values=_values_text(visit, field),
         note=visit.own(field.note),
         table=visit.services.pack.codes.get(field.value_set) if field.value_set else None,
     )
 
 
-def _type_text(visit: Visit, field: Field) -> str:
+def type_text(visit: Visit, field: Field) -> str:
     """Return the type as people write it: 字符 ..40, 小数 10,2, with ×40 for a repeated field."""
     text = visit.say(f"type.{field.type}")
     if field.length and field.type is FieldType.DECIMAL:

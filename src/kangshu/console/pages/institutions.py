@@ -109,8 +109,8 @@ async def show_institutions(visit: Visit) -> Response:
         sees_receipts=sees_receipts,
         filters=filters,
         filtered=any(filters.values()),
-        division_choices=_division_choices(institutions, divisions),
-        level_choices=_level_choices(visit, institutions),
+        division_choices=division_choices(institutions, divisions),
+        level_choices=level_choices(visit, institutions),
         newer=part.newer,
         older=part.older,
         first=part.first,
@@ -242,8 +242,8 @@ def _row(
         code=institution.code,
         name=institution.name,
         division=_division_name(institution.division_code, divisions),
-        level=_meaning(visit, "level", institution.level),
-        type=_meaning(visit, "type", institution.type),
+        level=meaning(visit, "level", institution.level),
+        type=meaning(visit, "type", institution.type),
         files=sender.files if sender else 0,
         rows=sender.rows if sender else 0,
         rejected=sender.rejected if sender else 0,
@@ -256,7 +256,7 @@ def _division_name(code: str | None, divisions: Mapping[str, str]) -> str:
     return divisions.get(prefix[:6]) or divisions.get(prefix[:4]) or code or "—"
 
 
-def _division_choices(
+def division_choices(
     institutions: Sequence[Institution], divisions: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """Return the divisions that hold any of the institutions, the inner ones set in under the outer."""
@@ -269,17 +269,18 @@ def _division_choices(
     ]
 
 
-def _level_choices(visit: Visit, institutions: Sequence[Institution]) -> list[tuple[str, str]]:
+def level_choices(visit: Visit, institutions: Sequence[Institution]) -> list[tuple[str, str]]:
+    """Return the levels that any of the institutions has."""
     levels = sorted({one.level for one in institutions if one.level})
-    return [(level, _meaning(visit, "level", level)) for level in levels]
+    return [(level, meaning(visit, "level", level)) for level in levels]
 
 
 def _facts(visit: Visit, institution: Institution) -> list[tuple[str, str]]:
     values = {
-        "level": _meaning(visit, "level", institution.level),
-        "type": _meaning(visit, "type", institution.type),
-        "economic_type": _meaning(visit, "economic_type", institution.economic_type),
-        "host": _meaning(visit, "host", institution.host),
+        "level": meaning(visit, "level", institution.level),
+        "type": meaning(visit, "type", institution.type),
+        "economic_type": meaning(visit, "economic_type", institution.economic_type),
+        "host": meaning(visit, "host", institution.host),
         "division": institution.division_code or "",
         "opened_on": institution.opened_on.isoformat() if institution.opened_on else "",
         "beds": number(institution.beds) if institution.beds is not None else "",
@@ -289,7 +290,7 @@ def _facts(visit: Visit, institution: Institution) -> list[tuple[str, str]]:
     return [(visit.say(f"place.{name}"), value) for name, value in values.items() if value]
 
 
-def _meaning(visit: Visit, field: str, code: str | None) -> str:
+def meaning(visit: Visit, field: str, code: str | None) -> str:
     """Return the title of a code; an unknown one stands for itself."""
     table = visit.services.pack.codes.get(_TABLES[field])
     title = table.titles().get(code or "") if table else None

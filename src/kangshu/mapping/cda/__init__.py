@@ -12,7 +12,8 @@ document, which is kept as sent. What a centre's senders do differently is said 
 | `rules_*.toml` | which entries become what |
 """
 
+from kangshu.mapping.cda.lineage import CdaSource, list_cda_sources
 from kangshu.mapping.cda.mapping import CdaMapping, load_cda
 from kangshu.mapping.cda.model import DocumentClass
 
-__all__ = ["CdaMapping", "DocumentClass", "load_cda"]
+__all__ = ["CdaMapping", "CdaSource", "DocumentClass", "list_cda_sources", "load_cda"]

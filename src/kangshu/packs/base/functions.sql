@@ -127,3 +127,23 @@ CREATE OR REPLACE MACRO is_surgery(code) AS
         || '69\.[05679]|70\.2|71\.1|72|73\.[0-589]|75\.[0-478]|76\.1|78\.8|79\.[07]|80\.3|81\.9|82\.9|83\.[29]|'
         || '84\.4|85\.[19]|86\.[01])'
     );
+
+-- Saturday or Sunday: days are counted from a Saturday.
+CREATE OR REPLACE MACRO is_weekend(x) AS days_between(DATE '2000-01-01', x) % 7 IN (0, 1);
+
+-- The last digit that a number shows, without the zeros that its type adds behind the point: 7 of 5.170000.
+CREATE OR REPLACE MACRO last_digit(x) AS try_cast(
+    right(CASE WHEN contains(x::VARCHAR, '.') THEN rtrim(rtrim(x::VARCHAR, '0'), '.') ELSE x::VARCHAR END, 1)
+    AS INTEGER);
+
+-- How uneven the digits 0 to 9 of many rows are: chi-square against even shares, divided by the most it can be, so
+-- that it is 0 where all are as frequent and 1 where there is only one; NULL where there is none.
+CREATE OR REPLACE MACRO digit_unevenness(d) AS (
+    10.0 * (
+        power(sum(CASE WHEN d = 0 THEN 1.0 ELSE 0.0 END), 2) + power(sum(CASE WHEN d = 1 THEN 1.0 ELSE 0.0 END), 2)
+        + power(sum(CASE WHEN d = 2 THEN 1.0 ELSE 0.0 END), 2) + power(sum(CASE WHEN d = 3 THEN 1.0 ELSE 0.0 END), 2)
+        + power(sum(CASE WHEN d = 4 THEN 1.0 ELSE 0.0 END), 2) + power(sum(CASE WHEN d = 5 THEN 1.0 ELSE 0.0 END), 2)
+        + power(sum(CASE WHEN d = 6 THEN 1.0 ELSE 0.0 END), 2) + power(sum(CASE WHEN d = 7 THEN 1.0 ELSE 0.0 END), 2)
+        + power(sum(CASE WHEN d = 8 THEN 1.0 ELSE 0.0 END), 2) + power(sum(CASE WHEN d = 9 THEN 1.0 ELSE 0.0 END), 2)
+    ) / nullif(power(count(d), 2), 0) - 1
+) / 9;
