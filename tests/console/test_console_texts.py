@@ -10,10 +10,11 @@ import pytest
 
 from kangshu.console import acts
 from kangshu.console.rendering import say
-from kangshu.declarations import Dimension, FieldType, Obligation, Privacy, Scope, Severity
+from kangshu.declarations import CellView, Dimension, FieldType, Obligation, Privacy, Scope, Severity
 from kangshu.intake import FileState
 from kangshu.intake.messages import BODY_READ, REPLAY, MessageFormat, MessageState
 from kangshu.quality.catalogue import Lane, UseKind
+from kangshu.quality.coverage import Basis, CoverageState
 from kangshu.quality.reconciling import Partner, State
 from kangshu.quality.rectifying import TOPICS
 
@@ -41,6 +42,10 @@ MADE_UP = (
     + [f"partner.{partner}" for partner in Partner]
     + [f"lane.{lane}" for lane in Lane]
     + [f"use.{kind}" for kind in UseKind]
+    + [f"coverage_state.{state}" for state in CoverageState]
+    + [f"coverage_short.{state}" for state in CoverageState]
+    + [f"coverage_basis.{basis}" for basis in Basis]
+    + [f"cell_view.{view}" for view in CellView]
     + [f"message.says_{state}" for state in ("accepted", "refused", "conflict", "superseded")]
 )
 FAMILIES = (

@@ -234,6 +234,7 @@ def test_a_refresh_counts_what_stands_in_the_lake(region_run: Run):
             assert found["cost"].rows == (await count_rows(connection))["stay"] == 6
             assert (found["cost"].filled, found["diagnoses"].filled) == (5, 5)
             assert (found["stay_number"].different, found["diagnoses"].different) == (5, 1)
+            assert found["stay_number"].is_exact
             assert found["cost"].last_arrival is not None, "the last message's"
             total = (await dataset_figures(connection, pack=PACK))["stay"]
             assert (total.rows, total.message_rows, total.files, total.institutions) == (6, 2, 2, 2)
@@ -442,6 +443,20 @@ def test_a_result_is_fed_by_files_and_by_each_kind_of_message():
     assert len(column.feeds) == len(places), "each place once"
 
 
+def test_a_unit_has_a_field_of_its_own_and_an_end_is_no_beginning():
+    catalogue = catalogue_of(BASE)
+
+    def fields(dataset: str, column: str) -> set[str]:
+        found = catalogue.find_column(dataset=dataset, column=column)
+        assert found
+        return {feed.place for feed in found.feeds if feed.lane is Lane.HL7V2}
+
+    assert "OBX-6" in fields("lab_result", "unit")
+    assert "OBX-6" not in fields("lab_result", "value_number")
+    assert "PV1-45" in fields("front_page", "discharged_at")
+    assert "PV1-44" not in fields("front_page", "discharged_at")
+
+
 def test_who_a_row_is_about_comes_from_the_patient():
     column = catalogue_of(BASE).find_column(dataset="lab_result", column="birth_date")
     assert column
@@ -590,3 +605,20 @@ def test_a_file_counted_as_a_whole_is_told_apart_by_the_next_refresh(region_run:
 async def _total(region: Region) -> DatasetFigures:
     async with region.database.connection() as connection:
         return (await dataset_figures(connection, pack=PACK))["stay"]
+
+
+@pytest.mark.database
+def test_more_values_than_memory_should_hold_are_estimated(region_run: Run, monkeypatch: pytest.MonkeyPatch):
+    async def scenario(region: Region) -> None:
+        monkeypatch.setattr("kangshu.quality.catalogue.operations.FEW", 20)
+        await region.put(STAY, [stay(f"S{number}") for number in range(300)])
+
+        await refresh(region.database, region.engine, pack=PACK, now=NOW)
+
+        async with region.database.connection() as connection:
+            found = await figures(connection)
+        number, cost = found["stay_number"], found["cost"]
+        assert (cost.different, cost.is_exact, number.is_exact) == (1, True, False)
+        assert 100 < (number.different or 0) <= 300
+
+    region_run(scenario)

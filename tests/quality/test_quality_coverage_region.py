@@ -205,3 +205,20 @@ def test_nothing_expected_is_nothing_to_tell(database_run):
             assert await seen(connection) == []
 
     database_run(scenario)
+
+
+def test_a_file_none_of_whose_rows_passed_has_brought_nothing(database_run):
+    async def scenario(database):
+        async with database.transaction() as connection:
+            await load_institutions(connection, rows=[listed(HOSPITAL)])
+            await put_unit(connection, file=1, month=MAY, rows=90)
+            await connection.execute("UPDATE quality_unit SET rejected = rows")
+            await note_arrival(connection, file=1)
+
+            found = await seen(connection)
+
+        assert [(one.state, one.rows, one.first_arrival) for one in found] == [
+            (CoverageState.MISSING, 0, None)
+        ]
+
+    database_run(scenario)

@@ -28,7 +28,7 @@ DUE = date(2026, 6, 10)
 AFTER_ALL = date(2026, 9, 1)
 CELL = Cell(month=MAY, dataset="result", institution="YH000001999010211A1001")
 ASKED = Expectation(dataset="result", due_days=10, late_days=30, least_share=0.8)
-THOUSAND = Expected(rows=1000, basis=Basis.USUAL)
+THOUSAND = Expected(rows=1000, basis=Basis.REPORTED)
 
 ORDER = [CoverageState.MISSING, CoverageState.INCOMPLETE, CoverageState.LATE, CoverageState.ON_TIME]
 
@@ -130,6 +130,16 @@ def test_what_the_institution_reported_goes_before_all_and_the_lower_of_the_othe
     assert expected_rows(reported=None, last_year=None, usual=None) is None
 
 
+def test_of_what_is_estimated_three_deviations_are_left_to_chance():
+    few, many = Expected(rows=16, basis=Basis.USUAL), Expected(rows=10_000, basis=Basis.LAST_YEAR)
+
+    assert seen((DUE, 4), expected=few).state is CoverageState.ON_TIME  # 16 - 3 * 4
+    assert seen((DUE, 3), expected=few).state is CoverageState.INCOMPLETE
+    assert seen(expected=few).state is CoverageState.MISSING
+    assert seen((DUE, 8_000), expected=many).state is CoverageState.ON_TIME
+    assert seen((DUE, 7_999), expected=many).state is CoverageState.INCOMPLETE
+
+
 def test_where_season_and_usual_are_equal_the_season_is_named():
     assert expected_rows(reported=None, last_year=50, usual=50) == Expected(rows=50, basis=Basis.LAST_YEAR)
 
@@ -137,7 +147,8 @@ def test_where_season_and_usual_are_equal_the_season_is_named():
 days = st.integers(min_value=0, max_value=120).map(lambda number: MAY + timedelta(days=number))
 arrivals = st.lists(st.tuples(days, st.integers(min_value=1, max_value=2000)), max_size=5)
 expectations = st.one_of(
-    st.none(), st.floats(min_value=0, max_value=3000).map(lambda rows: Expected(rows=rows, basis=Basis.USUAL))
+    st.none(),
+    st.builds(Expected, rows=st.floats(min_value=0, max_value=3000), basis=st.sampled_from(Basis)),
 )
 
 

@@ -213,3 +213,28 @@ def test_the_statistics_that_expectations_name_are_measured_of_the_monthly_retur
         assert await figures(world) == {(HOSPITAL, 5): {"rows": 1, "tests": 4100}}
 
     in_lake(scenario)
+
+
+def test_what_arrives_later_for_an_earlier_month_changes_what_is_usual_since(
+    in_lake: Callable[[Scenario], None],
+):
+    async def scenario(world: MadeUpLake) -> None:
+        for month in (2, 3):
+            day = date(2026, month, 1)
+            await world.put(results(100, month=day, seed=month), period=f"{day:%Y-%m}")
+        await world.put(results(30, seed=50), period="2026-05")
+        await measured(world, months_before(MAY, 4))
+        async with world.database.transaction() as connection:
+            await judge_cells(connection, pack=PACK, dataset="result", months=months_before(MAY, 4))
+            assert await list_cell_findings(connection, first=MAY, last=MAY) == []
+
+        january = date(2026, 1, 1)
+        await world.put(results(100, month=january, seed=1), period="2026-01")
+        await measured(world, [january])
+        async with world.database.transaction() as connection:
+            await judge_cells(connection, pack=PACK, dataset="result", months=[january])
+            found = await list_cell_findings(connection, first=MAY, last=MAY)
+
+        assert [one.rule for one in found] == ["RT901"]
+
+    in_lake(scenario)

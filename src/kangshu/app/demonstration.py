@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -90,18 +92,34 @@ def first_month(today: date, *, months: int) -> date:
     return date(index // 12, index % 12 + 1, 1)
 
 
-def arrival_of(path: Path, *, now: datetime, start: date) -> datetime:
+def told_arrivals(region: Path) -> dict[Path, date]:
+    """Return the day on which each data-set file of a simulated region comes, as its truth tells."""
+    with (region / "truth" / "files.csv").open(encoding="utf-8", newline="") as stream:
+        return {
+            region / "submissions" / row["file"]: date.fromisoformat(row["arrived"])
+            for row in csv.DictReader(stream)
+            if row["arrived"]
+        }
+
+
+def arrival_of(
+    path: Path, *, now: datetime, start: date, told: Mapping[Path, date] | None = None
+) -> datetime:
     """Return when a file of the demonstration is told to have arrived: some days after its period.
 
-    The day and hour follow from the file's name, so the same region always tells the same story;
-    none lies after `now`. Files without a period of their own, such as the directory, come first.
-    Messages come on their day, and those of one institution in the order of their files' names.
+    `told` are the days that are known (`told_arrivals`). Of other files the day follows from the file's name,
+    and the hour always does, so the same region always tells the same story; none lies after `now`. Files
+    without a period of their own, such as the directory, come first. Messages come on their day, and those of
+    one institution in the order of their files' names.
     """
-    if institution_of_folder(path) != path.parent.name and (told := period_in_name(path.name)):
-        return min(datetime.combine(told.start, _MESSAGES_BY, tzinfo=ZoneInfo(ZONE)), now)
+    if institution_of_folder(path) != path.parent.name and (spoken := period_in_name(path.name)):
+        return min(datetime.combine(spoken.start, _MESSAGES_BY, tzinfo=ZoneInfo(ZONE)), now)
     mark = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
+    hour = time(8 + mark % 9, mark // 9 % 60)
+    if told and path in told:
+        return min(datetime.combine(told[path], hour, tzinfo=ZoneInfo(ZONE)), now)
     period = period_in_name(path.name)
     day = period.end if period and period.end > start else start
     latest = max((now.date() - day).days, 0)
-    moment = datetime.combine(day, time(8 + mark % 9, mark // 9 % 60), tzinfo=ZoneInfo(ZONE))
+    moment = datetime.combine(day, hour, tzinfo=ZoneInfo(ZONE))
     return min(moment + timedelta(days=mark // 540 % (min(latest, _LATEST_DAYS) + 1)), now)

@@ -20,6 +20,7 @@ from kangshu.audit import AuditEntry, record
 from kangshu.declarations import Pack
 from kangshu.intake import Committed, Refused, last_month, month_of
 from kangshu.quality.catalogue import record_fill
+from kangshu.quality.coverage import note_arrival
 from kangshu.storage import jobs
 from kangshu.storage.database import Connection
 
@@ -105,6 +106,7 @@ class FindingsKeeper:
             received_at=file.received_at,
             replaces=file.replaces,
         )
+        await note_arrival(connection, file=file.file_id, replaces=file.replaces)
         outcome = file.outcome
         await record_fill(
             connection,

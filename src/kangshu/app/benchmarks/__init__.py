@@ -12,8 +12,10 @@ from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
 from kangshu.app.benchmarks.messages import bundles, fhir_create, fhir_read, hl7_files, mllp
 from kangshu.app.benchmarks.model import Benchmark, Measurement
 from kangshu.app.benchmarks.pages import person_page
-from kangshu.app.benchmarks.plausibility import plausibility
+from kangshu.app.benchmarks.plausibility import plausible_months
+from kangshu.app.benchmarks.quality import findings, front_page_rules, quality_scan
 from kangshu.app.benchmarks.scan import rule_scan
+from kangshu.app.benchmarks.spark import quality_scan_spark
 from kangshu.app.benchmarks.timeline import timeline_page
 from kangshu.kernel.texts import Text
 
@@ -50,6 +52,49 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=300_000,
             counted="rows",
             run=rule_scan,
+        ),
+        Benchmark(
+            name="quality-scan",
+            about=Text(
+                zh="对检验结果检查 20 条规则（含唯一性）：按机构和月份计数并定位问题行，与手写的一条 SQL 及 "
+                "pointblank、pandera 对比",
+                en="twenty rules (one of them uniqueness) asked of laboratory results, with counts and the "
+                "failing rows, beside one statement written by hand, pointblank and pandera",
+            ),
+            size=10_000_000,
+            counted="rows",
+            run=quality_scan,
+        ),
+        Benchmark(
+            name="quality-scan-spark",
+            about=Text(
+                zh="同样的 20 条规则在 Spark（两个执行进程）与 DuckDB 上各算一遍：结果相等，比较每核速度",
+                en="the same twenty rules on Spark (two processes) and on DuckDB: equal results, speed per "
+                "processor",
+            ),
+            size=4_000_000,
+            counted="rows",
+            run=quality_scan_spark,
+        ),
+        Benchmark(
+            name="findings",
+            about=Text(
+                zh="同样的规则，一成的行有问题：定位问题行与只计数的用时对比",
+                en="the same rules where a tenth of the rows is defective: with their places, and without",
+            ),
+            size=10_000_000,
+            counted="rows",
+            run=findings,
+        ),
+        Benchmark(
+            name="front-page-rules",
+            about=Text(
+                zh="首页的全部规则（单行、文件内、全区域；只需首页和机构目录的）一次检查完并定位",
+                en="all rules of the front page that need but front pages and the directory, with places",
+            ),
+            size=1_000_000,
+            counted="rows",
+            run=front_page_rules,
         ),
         Benchmark(
             name="person-page",
@@ -132,7 +177,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             ),
             size=8_000,
             counted="residents",
-            run=plausibility,
+            run=plausible_months,
         ),
     )
 }

@@ -45,7 +45,7 @@ _ROW_RESIDENTS, _ROW_MONTHS = 4_000, 2
 _AFTER_ALL = datetime(2027, 1, 1)  # noqa: DTZ001 - rows hold the region's wall-clock time
 
 
-async def plausibility(size: int, stage: Stage) -> Measurement:
+async def plausible_months(size: int, stage: Stage) -> Measurement:
     """Simulate a region of `size` residents with wrong months, judge it, and compare with the truth."""
     with fresh_folder() as folder:
         few = min(size, _ROW_RESIDENTS)
@@ -79,6 +79,8 @@ async def plausibility(size: int, stage: Stage) -> Measurement:
             "cells": found.cells,
             "cells_by_rule": found.by_rule(),
             "false_cells": found.false,
+            "recall_by_rules_alone": round(found.recall_by_rules, 3),
+            "cells_that_coverage_calls_missing_or_incomplete": found.by_coverage(),
             "side_effects": found.induced,
             "row_errors": rows.told(),
             "orphans": orphans,
@@ -118,6 +120,7 @@ class Found:
     truth: dict[Cell, AnomalyRows]
     flagged: dict[Cell, set[str]]
     silent: set[Cell]
+    empty: set[Cell]
     months: Sequence[date]
     cells: int
     false: int = field(init=False)
@@ -134,6 +137,21 @@ class Found:
         """The share of wrong cells, large enough to be seen, that were found."""
         large = [cell for cell in self.truth if self._is_large(cell)]
         return sum(map(self._is_found, large)) / len(large) if large else 1.0
+
+    @property
+    def recall_by_rules(self) -> float:
+        """The same without what coverage alone says: a month that is missing has no figures to judge."""
+        large = [cell for cell in self.truth if self._is_large(cell)]
+        return sum(cell in self.flagged for cell in large) / len(large) if large else 1.0
+
+    def by_coverage(self) -> str:
+        """Return how many cells coverage called missing or incomplete rightly, as a side effect, and not."""
+        wrong = {(cell.institution, cell.month) for cell in self.truth}
+        right = sum(cell in self.truth for cell in self.silent)
+        near = sum((cell.institution, cell.month) in wrong for cell in self.silent - self.truth.keys())
+        empty = sum(cell in self.empty for cell in self.silent - self.truth.keys())
+        others = len(self.silent) - right - near
+        return f"{right} right, {near} side effect, {others} other (of all not right {empty} empty by chance)"
 
     @property
     def precision(self) -> float:
@@ -192,6 +210,7 @@ async def compare(platform: Platform, filled: SimulatedLake) -> Found:
         truth=_cells(filled.anomalies),
         flagged=dict(flagged),
         silent={one.cell for one in covered if one.state in _CAME_TOO_LITTLE},
+        empty={one.cell for one in covered if not one.rows},
         months=filled.months,
         cells=len(covered),
     )

@@ -13,7 +13,14 @@ import typer
 from kangshu.app.assessing import assess_waiting, expect_message_rows
 from kangshu.app.clock import SystemClock
 from kangshu.app.commands.simulate import run_simulation
-from kangshu.app.demonstration import PEOPLE, DemoPerson, arrival_of, first_month, make_accounts
+from kangshu.app.demonstration import (
+    PEOPLE,
+    DemoPerson,
+    arrival_of,
+    first_month,
+    make_accounts,
+    told_arrivals,
+)
 from kangshu.app.files import find_files
 from kangshu.app.maintenance import refresh_catalogue, watch_deadlines
 from kangshu.app.platform import Platform, open_platform
@@ -71,12 +78,13 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
         if taken.exists():
             figures = json.loads(taken.read_text())
         else:
+            told = told_arrivals(region)
             figures = await take_in_files(
                 platform,
                 find_files([region / "submissions"]),
                 quiet=quiet,
                 received_by="demo",
-                arrival_of=lambda path: arrival_of(path, now=now, start=start),
+                arrival_of=lambda path: arrival_of(path, now=now, start=start, told=told),
             )
             await _assess(platform, quiet=quiet)
             kept = ("files", "files_rejected", "messages", "duplicate", "rejected")

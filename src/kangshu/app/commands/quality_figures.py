@@ -266,6 +266,7 @@ def _column(column: Column, figures: ColumnFigures) -> dict[str, Any]:
         "filled": figures.filled,
         "fill_rate": figures.rate,
         "different": figures.different,
+        "different_exact": figures.is_exact,
         "last_arrival": arrived.isoformat(timespec="seconds") if arrived else None,
     }
 

@@ -389,6 +389,7 @@ async def _export_rows(visit: Visit, dataset: Dataset | None) -> list[list[objec
         "filled",
         "fill_percent",
         "different",
+        "different_exact",
         "last_arrival",
         "uses",
     )
@@ -418,6 +419,9 @@ def _export_row(visit: Visit, column: Column, figures: ColumnFigures) -> list[ob
         figures.filled,
         None if figures.rate is None else round(100 * figures.rate, 2),
         figures.different,
+        None
+        if figures.different is None
+        else visit.say("catalogue.yes" if figures.is_exact else "catalogue.no"),
         arrived.astimezone(visit.services.zone).strftime("%Y-%m-%d %H:%M") if arrived else None,
         len(column.uses),
     ]

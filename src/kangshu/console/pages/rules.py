@@ -29,7 +29,7 @@ from kangshu.declarations import (
     cell_names,
     read_rule,
 )
-from kangshu.kernel.errors import KangshuError
+from kangshu.kernel.errors import KangshuError, Kind
 from kangshu.kernel.statuses import STATUS_OF_KIND
 from kangshu.kernel.texts import Text
 from kangshu.quality import Cell, add_up, list_findings, list_months
@@ -46,6 +46,7 @@ _SAMPLES = ("20000", "100000", "1000000")
 _SECONDS = 10.0  # arbitrary: so long a person waits
 _LONGEST = {"sql": 4000, "looks": 8000, "applies": 2000, "message": 400, "message_en": 400, "id": 40}
 _MOST_LOOKS = 8
+_REFUSED = STATUS_OF_KIND[Kind.INCORRECT]
 _TEXT = Path("rule.toml")  # what places in the rule's text are called
 _SEVERITIES = {Severity.ERROR: "rules.error", Severity.WARNING: "rules.warning"}
 _EXPLAINED = {
@@ -279,16 +280,18 @@ async def take_trial(visit: Visit) -> Response:
     text = form.toml(_message(form))
     dataset = visit.services.pack.datasets.get(form.dataset)
     if dataset is None:
-        return _form(visit, form, refusal=visit.say("rules.no_dataset"), status=400)
+        return _form(visit, form, refusal=visit.say("rules.no_dataset"), status=_REFUSED)
     if named := form.too_long():
-        return _form(visit, form, refusal=visit.say("rules.too_long", most=_LONGEST[named]), status=400)
+        return _form(visit, form, refusal=visit.say("rules.too_long", most=_LONGEST[named]), status=_REFUSED)
     try:
         rule = read_rule(text, dataset=dataset, path=_TEXT)
         if len(rule.looks) > _MOST_LOOKS:
-            return _form(visit, form, refusal=visit.say("rules.many_looks", most=_MOST_LOOKS), status=400)
+            return _form(
+                visit, form, refusal=visit.say("rules.many_looks", most=_MOST_LOOKS), status=_REFUSED
+            )
         trial, called = await _try(visit, dataset, rule, most_rows=int(form.rows))
     except DeclarationError as wrong:
-        return _form(visit, form, refusal=visit.own(wrong.text), text=text, line=wrong.line, status=400)
+        return _form(visit, form, refusal=visit.own(wrong.text), text=text, line=wrong.line, status=_REFUSED)
     except KangshuError as failed:
         return _form(visit, form, refusal=visit.own(failed.text), status=STATUS_OF_KIND[failed.kind])
     return _form(visit, form, trial=trial, called=called, text=text)

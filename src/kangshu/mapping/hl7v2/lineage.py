@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kangshu.mapping.hl7v2.loading import read_declarations
+from kangshu.mapping.hl7v2.model import Row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,14 +32,26 @@ def list_hl7v2_sources(folder: Path) -> tuple[Hl7v2Source, ...]:
         for use in message.uses:
             used.setdefault(use.map, []).extend(message.events)
     found = {
-        (row.field, segment.resource, row.fhir): Hl7v2Source(
-            field=row.field,
+        (field, segment.resource, attribute): Hl7v2Source(
+            field=field,
             resource=segment.resource,
-            attribute=row.fhir,
+            attribute=attribute,
             messages=tuple(dict.fromkeys(used[name])),
         )
         for name, segment in declared.segments.items()
         for row in segment.rows
-        if row.field and name in used
+        for field, attribute in _fields(row)
+        if name in used
     }
     return tuple(found.values())
+
+
+def _fields(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield the fields that a row reads and the attributes they become; a quantity's unit has its own."""
+    if row.units and row.fhir.endswith("Quantity"):
+        yield row.units, f"{row.fhir}.unit"
+        yield row.units, f"{row.fhir}.code"
+        if row.field:
+            yield row.field, f"{row.fhir}.value"
+    elif row.field:
+        yield row.field, row.fhir

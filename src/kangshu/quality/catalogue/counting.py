@@ -11,6 +11,9 @@ from kangshu.lake import FIRST_MESSAGE_FILE, LakeFile
 _COLUMNS_AT_ONCE = 48
 """So many columns are looked at in one pass: more would be read again for less memory, fewer more often."""
 _FILES_AT_ONCE = 1000
+_EXACT_AT_ONCE = 12
+FEW = 50_000
+"""Up to so many different values are counted one by one: of more, only an estimate stays small in memory."""
 
 
 def files_sql(source: str) -> str:
@@ -19,12 +22,23 @@ def files_sql(source: str) -> str:
 
 
 def different_sql(source: str, columns: Sequence[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield portions of `columns` with the SELECT of about how many values of each differ: `_c0, _c1 ...`."""
+    """Yield portions of `columns` with the SELECT of about how many values of each differ: `_c0, _c1 ...`.
+
+    DuckDB's estimate has 64 registers: a standard error of 13 %, Spark's of 5 %.
+    """
     for start in range(0, len(columns), _COLUMNS_AT_ONCE):
         part = tuple(columns[start : start + _COLUMNS_AT_ONCE])
         counts = ", ".join(
             f"approx_count_distinct({_quoted(name)}) AS _c{place}" for place, name in enumerate(part)
         )
+        yield part, f"SELECT {counts} FROM {source} AS t"
+
+
+def exact_sql(source: str, columns: Sequence[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield portions of `columns` with the SELECT of how many values of each differ, counted one by one."""
+    for start in range(0, len(columns), _EXACT_AT_ONCE):
+        part = tuple(columns[start : start + _EXACT_AT_ONCE])
+        counts = ", ".join(f"count(DISTINCT {_quoted(name)}) AS _c{place}" for place, name in enumerate(part))
         yield part, f"SELECT {counts} FROM {source} AS t"
 
 

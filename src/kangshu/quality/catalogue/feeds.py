@@ -116,8 +116,10 @@ def _fits(attribute: str, path: str) -> bool:
     >>> _fits("period.start", "Encounter.period.end"), _fits("code", "Observation.code.coding.code")
     (False, True)
     """
-    pairs = zip(attribute.split("."), path.split(".")[1:], strict=False)
-    return all(_element(one) == _element(other) for one, other in pairs)
+    told, wanted = attribute.split("."), path.split(".")[1:]
+    beyond = told[len(wanted) :]  # a quantity read as a number is not fed by its unit
+    same = all(_element(one) == _element(other) for one, other in zip(told, wanted, strict=False))
+    return same and not (beyond and beyond[0] in ("unit", "code"))
 
 
 def _element(attribute: str) -> str:

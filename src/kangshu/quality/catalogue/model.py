@@ -92,13 +92,15 @@ class MonthFill:
 class ColumnFigures:
     """What the lake holds of a column.
 
-    `different` is about how many values differ; None before the first look over the lake.
+    `different` is how many values differ, an estimate where not `is_exact`; None before the first look over
+    the lake.
     `last_arrival` is when the last file came that had a value here.
     """
 
     rows: int = 0
     filled: int = 0
     different: int | None = None
+    is_exact: bool = True
     last_arrival: datetime | None = None
     months: tuple[MonthFill, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -13,8 +13,10 @@ from kangshu.kernel.errors import KangshuError
 from kangshu.lake import FIRST_MESSAGE_FILE, FileSource, LakeEngine, count_rows, list_files, live_segments
 from kangshu.quality.catalogue import store
 from kangshu.quality.catalogue.counting import (
+    FEW,
     content_digest,
     different_sql,
+    exact_sql,
     file_fill_sql,
     files_sql,
     message_fill_sql,
@@ -88,7 +90,7 @@ async def refresh(
     datasets: Sequence[str] | None = None,
     force: bool = False,
 ) -> list[Refreshed]:
-    """Count in the lake what files do not tell: rows from messages, and about how many values differ.
+    """Count in the lake what files do not tell: rows from messages, and how many values differ.
 
     Also sets right what a crash or an older version left: files that stand and are not counted, files that
     are counted and do not stand. A data set of which the lake holds what it held the last time is skipped,
@@ -209,7 +211,7 @@ class _Counts:
         self.files: set[int] = set()
         self.rows = 0
 
-    def read(self, undated: date) -> tuple[list[store.Fill], dict[str, int]]:
+    def read(self, undated: date) -> tuple[list[store.Fill], dict[str, store.Different]]:
         """Return the counts of rows from messages and of files not rightly counted yet, and different values.
 
         Rows without a time count for the file's own month, or for `undated`.
@@ -222,12 +224,21 @@ class _Counts:
         missing = sorted(self.files - (self._standing.counted - self._standing.unsettled.keys()))
         for statement in file_fill_sql(source, self._columns, missing):
             found += self._ask(statement)
-        different: dict[str, int] = {}
-        for names, statement in different_sql(source, self._columns):
-            row = self._ask(statement)[0]
-            different.update({name: row[f"_c{place}"] or 0 for place, name in enumerate(names)})
+        different = self._different(different_sql(source, self._columns), exact=False)
+        few = [name for name, told in different.items() if told.count <= FEW]
+        different.update(self._different(exact_sql(source, few), exact=True))
         self.rows = sum(row["_rows"] for row in found)
         return self._fills(found, undated), different
+
+    def _different(
+        self, statements: Iterable[tuple[Sequence[str], str]], *, exact: bool
+    ) -> dict[str, store.Different]:
+        found: dict[str, store.Different] = {}
+        for names, statement in statements:
+            row = self._ask(statement)[0]
+            for place, name in enumerate(names):
+                found[name] = store.Different(count=row[f"_c{place}"] or 0, exact=exact)
+        return found
 
     def _ask(self, statement: str) -> list[dict[str, Any]]:
         batches = self._engine.query(statement, functions=self._functions)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 from kangshu.declarations import Pack, Privacy
 from kangshu.quality.catalogue import store
@@ -23,7 +24,6 @@ from kangshu.storage.database import Connection
 _ROWS = ""
 """The column under which rows are counted."""
 _MOST_FILES = 200
-_Months = dict[str, dict[str, dict[date, int]]]
 
 
 async def search(
@@ -65,21 +65,23 @@ async def column_figures(
     """
     names = sorted({name for name in datasets if name in pack.datasets})
     months, arrivals = await _months(connection, datasets=names, institutions=institutions)
-    different: dict[tuple[str, str], int] = {}
+    different: dict[tuple[str, str], tuple[int, bool]] = {}
     if institutions is None:
         for row in await store.list_different(connection, datasets=names):
-            different[row["dataset"], row["column_name"]] = row["different"]
+            different[row["dataset"], row["column_name"]] = row["different"], row["exact"]
     found: dict[tuple[str, str], ColumnFigures] = {}
     for name in names:
         rows = months[name][_ROWS]
         for field in pack.dataset(name).fields:
             filled = months[name][field.name]
             total, key = sum(filled.values()), (name, field.name)
+            count, is_exact = different.get(key, (None, True))
             found[key] = ColumnFigures(
                 rows=sum(rows.values()),
                 filled=total,
                 # An estimate may be a little more than there are values.
-                different=min(different[key], total) if key in different else None,
+                different=None if count is None else min(count, total),
+                is_exact=is_exact,
                 last_arrival=arrivals.get(key),
                 months=tuple(
                     MonthFill(month=month, rows=count, filled=min(filled.get(month, 0), count))
@@ -98,18 +100,15 @@ async def dataset_figures(
     """
     names = sorted(pack.datasets)
     months, _ = await _months(connection, datasets=names, institutions=institutions)
-    sources: defaultdict[str, list[Source]] = defaultdict(list)
-    files: Counter[str] = Counter()
-    for row in await store.list_sources(connection, datasets=names, institutions=institutions):
-        sources[row["dataset"]].append(_source(row))
-        files[row["dataset"]] += row["whole_files" if institutions is None else "files"]
+    rows = await store.sum_sources(connection, datasets=names, institutions=institutions)
+    given = {row["dataset"]: row for row in rows}
     refreshed = await store.list_refreshed(connection)
     return {
         name: _dataset_figures(
             months[name],
             columns=[field.name for field in pack.dataset(name).fields],
-            sources=sources[name],
-            files=files[name],
+            given=given.get(name),
+            whole=institutions is None,
             refreshed_at=refreshed[name][1] if name in refreshed else None,
         )
         for name in names
@@ -170,22 +169,21 @@ def _dataset_figures(
     months: Mapping[str, Mapping[date, int]],
     *,
     columns: Sequence[str],
-    sources: Sequence[Source],
-    files: int,
+    given: Mapping[str, Any] | None,
+    whole: bool,
     refreshed_at: datetime | None,
 ) -> DatasetFigures:
     rows = months.get(_ROWS, {})
     known = [months.get(name, {}) for name in columns]
     total = sum(rows.values())
-    arrivals = [source.last_arrival for source in sources if source.last_arrival]
     return DatasetFigures(
         rows=total,
-        message_rows=sum(source.message_rows for source in sources),
-        files=files,
-        institutions=len(sources),
+        message_rows=given["message_rows"] if given else 0,
+        files=given["whole_files" if whole else "files"] if given else 0,
+        institutions=given["institutions"] if given else 0,
         cells=total * len(columns),
         filled=sum(sum(filled.values()) for filled in known),
-        last_arrival=max(arrivals, default=None),
+        last_arrival=given["last_arrival"] if given else None,
         refreshed_at=refreshed_at,
         months=tuple(
             MonthFill(

@@ -46,6 +46,14 @@ class Fill:
     settled: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Different:
+    """How many values of a column differ, counted or estimated."""
+
+    count: int
+    exact: bool
+
+
 async def insert_fills(connection: Connection, *, fills: Sequence[Fill]) -> int:
     """Keep what is not kept yet, note it for the sums, and return how many."""
     layouts: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -191,19 +199,40 @@ async def list_months(
     )
 
 
+async def sum_sources(
+    connection: Connection, *, datasets: Sequence[str], institutions: Sequence[str] | None
+) -> list[Any]:
+    """Return for each data set what all institutions together gave, and how many they are."""
+    changes = _SOURCE_CHANGES.format(changes="quality_fill_change", first=FIRST_MESSAGE_FILE)
+    return await connection.fetch(
+        f"""SELECT dataset, count(*) AS institutions, sum(files)::bigint AS files,
+                   sum(whole_files)::bigint AS whole_files, sum(message_rows)::bigint AS message_rows,
+                   max(last_arrival) AS last_arrival
+            FROM (SELECT dataset, institution, sum(files) AS files, sum(whole_files) AS whole_files,
+                         sum(rows) AS rows, sum(message_rows) AS message_rows,
+                         max(last_arrival) AS last_arrival
+                  FROM (SELECT dataset, institution, files, whole_files, rows, message_rows, last_arrival
+                        FROM quality_fill_source UNION ALL {changes}) AS parts
+                  WHERE dataset = ANY($1) AND ($2::text[] IS NULL OR institution = ANY($2))
+                  GROUP BY 1, 2 HAVING sum(files) > 0 OR sum(rows) > 0) AS senders
+            GROUP BY 1""",
+        list(datasets),
+        list(institutions) if institutions is not None else None,
+    )
+
+
 async def list_sources(
     connection: Connection, *, datasets: Sequence[str], institutions: Sequence[str] | None
 ) -> list[Any]:
     """Return what each institution gave of each data set, the most rows first."""
     changes = _SOURCE_CHANGES.format(changes="quality_fill_change", first=FIRST_MESSAGE_FILE)
     return await connection.fetch(
-        f"""SELECT dataset, institution, sum(files)::bigint AS files,
-                   sum(whole_files)::bigint AS whole_files, sum(rows)::bigint AS rows,
+        f"""SELECT dataset, institution, sum(files)::bigint AS files, sum(rows)::bigint AS rows,
                    sum(message_rows)::bigint AS message_rows, max(last_arrival) AS last_arrival
             FROM (SELECT dataset, institution, files, whole_files, rows, message_rows, last_arrival
                   FROM quality_fill_source UNION ALL {changes}) AS parts
             WHERE dataset = ANY($1) AND ($2::text[] IS NULL OR institution = ANY($2))
-            GROUP BY 1, 2 HAVING sum(files) > 0 OR sum(rows) > 0 ORDER BY 1, 5 DESC, 2""",
+            GROUP BY 1, 2 HAVING sum(files) > 0 OR sum(rows) > 0 ORDER BY 1, 4 DESC, 2""",
         list(datasets),
         list(institutions) if institutions is not None else None,
     )
@@ -255,18 +284,21 @@ async def list_column_files(
 
 
 async def list_different(connection: Connection, *, datasets: Sequence[str]) -> list[Any]:
-    """Return about how many different values the columns have."""
+    """Return how many different values the columns have."""
     return await connection.fetch(
-        "SELECT dataset, column_name, different FROM quality_column WHERE dataset = ANY($1)", list(datasets)
+        "SELECT dataset, column_name, different, exact FROM quality_column WHERE dataset = ANY($1)",
+        list(datasets),
     )
 
 
-async def replace_different(connection: Connection, *, dataset: str, different: Mapping[str, int]) -> None:
-    """Keep about how many different values the columns have, in the place of what was kept."""
+async def replace_different(
+    connection: Connection, *, dataset: str, different: Mapping[str, Different]
+) -> None:
+    """Keep how many different values the columns have, in the place of what was kept."""
     await connection.execute("DELETE FROM quality_column WHERE dataset = $1", dataset)
     await connection.executemany(
-        "INSERT INTO quality_column (dataset, column_name, different) VALUES ($1, $2, $3)",
-        [(dataset, column, count) for column, count in different.items()],
+        "INSERT INTO quality_column (dataset, column_name, different, exact) VALUES ($1, $2, $3, $4)",
+        [(dataset, column, told.count, told.exact) for column, told in different.items()],
     )
 
 

@@ -14,6 +14,7 @@ from kangshu.quality.coverage.model import (
     assess,
     due_day,
     expected_rows,
+    needed_rows,
 )
 from kangshu.quality.coverage.operations import note_arrival
 from kangshu.quality.coverage.queries import coverage, expects
@@ -30,5 +31,6 @@ __all__ = [
     "due_day",
     "expected_rows",
     "expects",
+    "needed_rows",
     "note_arrival",
 ]

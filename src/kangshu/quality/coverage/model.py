@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from math import sqrt
 
 from kangshu.declarations import Expectation
 from kangshu.quality.model import Cell
 from kangshu.quality.plausibility import add_months
 
 USUAL_MONTHS, USUAL_LEAST = 6, 3
+_CHANCE = 3.0  # standard deviations of a count that follows Poisson
 
 
 class CoverageState(StrEnum):
@@ -62,9 +64,10 @@ class Arrived:
 class Coverage:
     """Whether what a cell should hold has arrived (覆盖情况), as of some day.
 
-    `rows` have arrived, also those that were rejected. `expected_rows` is None where nothing is known to
-    compare with: then any row is enough. `timeliness` is 1 for what was complete on the day `due`, falls to 0
-    over the days that the pack grants, and is None where there is nothing to judge yet.
+    `rows` have arrived, also those that were rejected in a file of which others passed. `expected_rows` is
+    None where nothing is known to compare with: then any row is enough. `timeliness` is 1 for what was
+    complete on the day `due`, falls to 0 over the days that the pack grants, and is None where there is
+    nothing to judge yet.
     """
 
     cell: Cell
@@ -98,6 +101,20 @@ def expected_rows(*, reported: float | None, last_year: float | None, usual: flo
     if last_year is not None and (usual is None or last_year <= usual):
         return Expected(rows=last_year, basis=Basis.LAST_YEAR)
     return None if usual is None else Expected(rows=usual, basis=Basis.USUAL)
+
+
+def needed_rows(*, expectation: Expectation, expected: Expected | None) -> float:
+    """Return from how many rows on a cell is complete; 0 where one is enough.
+
+    What an institution has reported is exact. What follows from other months is an estimate: three times its
+    chance deviation (the square root of a count) is left to chance.
+    """
+    if expected is None:
+        return 0.0
+    needed = expectation.least_share * expected.rows
+    if expected.basis is Basis.REPORTED:
+        return needed
+    return max(0.0, min(needed, expected.rows - _CHANCE * sqrt(expected.rows)))
 
 
 def assess(
@@ -152,7 +169,7 @@ def _share(rows: int, expectation: Expectation, expected: Expected | None) -> fl
     """Return how much of the rows needed there is, at most 1."""
     if rows <= 0:
         return 0.0
-    needed = expectation.least_share * expected.rows if expected else 0.0
+    needed = needed_rows(expectation=expectation, expected=expected)
     return min(1.0, rows / needed) if needed > 0 else 1.0
 
 

@@ -24,10 +24,14 @@ class History(NamedTuple):
 
 
 async def insert_arrivals(connection: Connection, *, file: int, replaces: Sequence[int]) -> None:
-    """Remember that the units of `file` arrived, and that those of the files it replaces stand no longer."""
+    """Remember that the units of `file` arrived, and that those of the files it replaces stand no longer.
+
+    A file none of whose rows passed brings nothing.
+    """
     await connection.execute(
         """INSERT INTO quality_arrival (file_id, month, dataset, institution, rows, received_at)
-           SELECT file_id, month, dataset, institution, rows, received_at FROM quality_unit WHERE file_id = $1
+           SELECT file_id, month, dataset, institution, rows, received_at
+           FROM quality_unit WHERE file_id = $1 AND rejected < rows
            ON CONFLICT (file_id, institution, month) DO NOTHING""",
         file,
     )
@@ -56,7 +60,7 @@ async def list_history(
     rows = await connection.fetch(
         f"""WITH held AS (
               SELECT month, dataset, institution, sum(rows)::float8 AS rows FROM quality_unit
-              WHERE month = ANY($2::date[]) AND dataset = ANY($3::text[])
+              WHERE month = ANY($2::date[]) AND dataset = ANY($3::text[]) AND rejected < rows
                 AND ($4::text[] IS NULL OR institution = ANY($4))
               GROUP BY 1, 2, 3),
             wanted AS (SELECT unnest($1::date[]) AS month),
@@ -97,7 +101,7 @@ async def list_arrived(
     rows = await connection.fetch(
         """WITH unit AS (
               SELECT * FROM quality_unit
-              WHERE month BETWEEN $1 AND $2 AND dataset = ANY($3::text[])
+              WHERE month BETWEEN $1 AND $2 AND dataset = ANY($3::text[]) AND rejected < rows
                 AND ($4::text[] IS NULL OR institution = ANY($4))),
             arrival AS (
               SELECT * FROM quality_arrival

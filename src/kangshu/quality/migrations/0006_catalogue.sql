@@ -69,11 +69,12 @@ CREATE TABLE quality_fill_source (
     PRIMARY KEY (dataset, institution)
 );
 
--- About how many different values a column has, as the last look over the lake found.
+-- How many different values a column has, as the last look over the lake found; estimated where they are many.
 CREATE TABLE quality_column (
     dataset     text COLLATE "C" NOT NULL,
     column_name text COLLATE "C" NOT NULL,
     different   bigint NOT NULL CHECK (different >= 0),
+    exact       boolean NOT NULL,
     PRIMARY KEY (dataset, column_name)
 );
 

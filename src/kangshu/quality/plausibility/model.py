@@ -102,6 +102,17 @@ def touched_months(months: Iterable[date], measures: Sequence[Measure]) -> list[
     return sorted(wanted | {add_months(month, back) for month in wanted for back in looks_back(measures)})
 
 
+def judged_months(months: Iterable[date], *, last: date | None) -> list[date]:
+    """Return the months to judge when the figures of `months` changed: these, and later ones up to `last`.
+
+    >>> [day.month for day in judged_months([date(2026, 1, 1)], last=date(2026, 3, 1))]
+    [1, 2, 3]
+    """
+    own = {add_months(month, 0) for month in months}
+    later = {add_months(month, ahead) for month in own for ahead in (*range(1, USUAL_MONTHS + 1), YEAR)}
+    return sorted(own | {month for month in later if last is not None and month <= last})
+
+
 def looks_back(measures: Iterable[Measure]) -> set[int]:
     """Return how many months back the measures look, beside their own month."""
     return {measure.months_back for measure in measures if measure.fingerprint}

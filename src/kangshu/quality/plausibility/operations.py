@@ -20,6 +20,7 @@ from kangshu.quality.plausibility.model import (
     CellFigures,
     CellFinding,
     cell_rules,
+    judged_months,
     kind_of,
     measures_of,
     tidy,
@@ -87,15 +88,18 @@ async def measure_cells(
 async def judge_cells(connection: Connection, *, pack: Pack, dataset: str, months: Sequence[date]) -> None:
     """Ask the rules about cells of all cells of `dataset` in these months and keep what they find.
 
+    Later months that are compared with these are judged anew as well: what is usual may have changed.
     A month that is not over is judged like any other: whoever warns does so when the data are due.
 
     Raises:
         duckdb.Error: a rule could not be computed; rules were bound when the pack was loaded.
     """
     declared = pack.dataset(dataset)
-    rules, wanted = cell_rules(declared), sorted({month.replace(day=1) for month in months})
-    if not wanted:
+    rules = cell_rules(declared)
+    if not months:
         return
+    last = await store.find_last_month(connection, dataset=dataset)
+    wanted = judged_months(months, last=last)
     findings: list[CellFinding] = []
     if rules:
         names = list(dict.fromkeys(name for rule in rules for _, name in cell_names(rule.sql)))

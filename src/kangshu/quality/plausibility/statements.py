@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from kangshu.declarations import CellView, Measure, Rule, cell_names
@@ -113,25 +113,30 @@ def quoted(name: str) -> str:
 
 def _rows_sql(table: str, *, places: Iterable[FilePlace], institutions: Sequence[str] | None) -> str:
     """Return the rows with their month. Rows of files that are not named have that of their event."""
-    by_month: dict[tuple[date | None, date | None], list[int]] = {}
+    whole: dict[date, list[int]] = {}
+    rest: dict[date, list[int]] = {}
     for place in places:
-        by_month.setdefault((place.month, place.last), []).append(place.file)
-    # One list for each month: thousands of files as rows of VALUES take DuckDB seconds to read.
-    held = ", ".join(
-        f"({_day(month)}, {_day(last)}, [{', '.join(map(str, sorted(files)))}])"
-        for (month, last), files in sorted(by_month.items(), key=lambda entry: entry[1])
-    )
+        if place.month is not None:
+            whole.setdefault(place.month, []).append(place.file)
+        elif place.last is not None:
+            rest.setdefault(place.last, []).append(place.file)
     own = "CAST(date_trunc('month', source._at) AS DATE)"
+    # Lists of files rather than a table of them: each engine makes a set of a list, and reads it quickly.
+    terms = [*_by_file(whole), own, *_by_file(rest)]
+    month = f"coalesce({', '.join(terms)})" if len(terms) > 1 else own
     where = "" if institutions is None else f" WHERE source._institution IN ({_texts(institutions)})"
-    if not held:
-        return f"(SELECT source.*, {own} AS {MONTH} FROM {table} AS source{where})"
-    return (
-        f"(SELECT source.*, coalesce(held.held_month, {own}, held.held_last) AS {MONTH} "
-        f"FROM {table} AS source "
-        "LEFT JOIN (SELECT held_month, held_last, unnest(held_files) AS held_file FROM "
-        f"(VALUES {held}) AS listed(held_month, held_last, held_files)) AS held "
-        f"ON source._file = held.held_file{where})"
+    return f"(SELECT source.*, {month} AS {MONTH} FROM {table} AS source{where})"
+
+
+def _by_file(months: Mapping[date, Sequence[int]]) -> list[str]:
+    """Return the expression that gives a file's month, none where no file has one."""
+    if not months:
+        return []
+    cases = " ".join(
+        f"WHEN source._file IN ({', '.join(map(str, sorted(files)))}) THEN {_day(month)}"
+        for month, files in sorted(months.items())
     )
+    return [f"CASE {cases} END"]
 
 
 def _marked_sql(rows: str, measures: Sequence[Measure], *, months: Sequence[date]) -> str:
@@ -205,8 +210,8 @@ def _days(days: Sequence[date]) -> str:
     return ", ".join(_day(day) for day in days)
 
 
-def _day(day: date | None) -> str:
-    return "CAST(NULL AS DATE)" if day is None else f"DATE '{day.isoformat()}'"
+def _day(day: date) -> str:
+    return f"DATE '{day.isoformat()}'"
 
 
 def _texts(values: Sequence[str]) -> str:

@@ -89,6 +89,12 @@ async def drop_figures(
     return [_cell(row) for row in rows]
 
 
+async def find_last_month(connection: Connection, *, dataset: str) -> date | None:
+    """Return the latest month of which there are figures."""
+    found = await connection.fetchval("SELECT max(month) FROM quality_measure WHERE dataset = $1", dataset)
+    return found if isinstance(found, date) else None
+
+
 async def list_figures(
     connection: Connection,
     *,

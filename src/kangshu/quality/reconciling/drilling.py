@@ -12,7 +12,7 @@ from kangshu.lake import LakeEngine
 from kangshu.quality.reconciling.model import FileRows, Partner, RowPlace, Side, SideRows
 from kangshu.quality.reconciling.operations import ask, tables_of
 from kangshu.quality.reconciling.queries import get_reconciliation
-from kangshu.quality.reconciling.statements import NEAR_MONTHS, add_months, counts_sql, places_sql
+from kangshu.quality.reconciling.statements import NEAR_MONTHS, add_months, rows_sql
 from kangshu.storage.database import Database
 
 MOST_PLACES = 1000
@@ -50,13 +50,8 @@ async def differing_rows(
     months = (add_months(month, -NEAR_MONTHS), add_months(month, NEAR_MONTHS))
     async with database.connection() as connection:
         tables = await tables_of(connection, engine, pack=pack, pair=pair, months=months)
-    counts = await ask(
-        engine,
-        counts_sql(pair, side=side, tables=tables, institution=institution, month=month),
-        pack=pack,
-    )
     wanted = partners if _has_key(pair) else (Partner.UNKNOWN,)
-    statement = places_sql(
+    statement = rows_sql(
         pair,
         side=side,
         tables=tables,
@@ -66,8 +61,9 @@ async def differing_rows(
         after=after,
         limit=limit + 1,
     )
-    found = await ask(engine, statement, pack=pack) if wanted else []
-    return _side_rows(side, counts, found, limit=limit)
+    rows = await ask(engine, statement, pack=pack)
+    counts = [row for row in rows if row["_row"] is None]
+    return _side_rows(side, counts, [row for row in rows if row["_row"] is not None], limit=limit)
 
 
 def _has_key(pair: Reconciliation) -> bool:

@@ -59,24 +59,13 @@ def touched_sql(side: ReconciliationSide, table: Table, *, files: Sequence[int])
     """Return the SELECT of the institutions and months for which rows of `files` count."""
     numbers = ", ".join(map(str, files))
     return (
-        f"SELECT DISTINCT _institution, {_month(side)} AS _month FROM {table.sql} AS t "
+        f"SELECT DISTINCT _institution, {_month(side, table.dataset)} AS _month FROM {table.sql} AS t "
         f"WHERE _file IN ({numbers}) AND _institution IS NOT NULL "
-        f"AND ({side.month}) IS NOT NULL{_where(side)}"
+        f"AND ({_day(side, table.dataset)}) IS NOT NULL{_where(side)}"
     )
 
 
-def counts_sql(
-    pair: Reconciliation, *, side: Side, tables: tuple[Table, Table], institution: str, month: date
-) -> str:
-    """Return the SELECT of a cell's rows on one side, counted by file and by what they find on the other."""
-    return (
-        f"{_rows_sql(pair, side=side, tables=tables, institution=institution, month=month)} "
-        f"SELECT {_lane('_file')} AS _file, _partner, count(*) AS _rows FROM judged "
-        "GROUP BY 1, 2 ORDER BY 1, 2"
-    )
-
-
-def places_sql(
+def rows_sql(
     pair: Reconciliation,
     *,
     side: Side,
@@ -87,13 +76,19 @@ def places_sql(
     after: tuple[int, int] | None,
     limit: int,
 ) -> str:
-    """Return the SELECT of the places of a cell's rows on one side, in order of file and row."""
-    wanted = ", ".join(f"'{partner.value}'" for partner in partners)
+    """Return the SELECT of a cell's rows on one side, `_file, _row, _partner, _rows`, in order of these.
+
+    Rows without `_row` count by file and by what is found on the other side; the others are the page.
+    """
+    wanted = ", ".join(f"'{partner.value}'" for partner in partners) or "NULL"
     beyond = f" AND (_file > {after[0]} OR (_file = {after[0]} AND _row > {after[1]}))" if after else ""
     return (
-        f"{_rows_sql(pair, side=side, tables=tables, institution=institution, month=month)} "
-        f"SELECT _file, _row, _partner FROM judged WHERE _partner IN ({wanted}){beyond} "
-        f"ORDER BY _file, _row LIMIT {limit}"
+        f"{_judged_sql(pair, side=side, tables=tables, institution=institution, month=month)}, "
+        f"page AS (SELECT _file, _row, _partner FROM judged WHERE _partner IN ({wanted}){beyond} "
+        f"ORDER BY _file, _row LIMIT {limit}) "
+        f"SELECT {_lane('_file')} AS _file, CAST(NULL AS BIGINT) AS _row, _partner, count(*) AS _rows "
+        "FROM judged GROUP BY 1, 2, 3 UNION ALL SELECT _file, _row, _partner, 1 AS _rows FROM page "
+        "ORDER BY _file, _row, _partner"
     )
 
 
@@ -121,13 +116,14 @@ def _side_sql(
     institutions: Sequence[str] | None,
 ) -> str:
     return (
-        f"SELECT _institution, {_month(side)} AS _month, CAST({side.value} AS DOUBLE) AS _figure, "
-        f"count(*) AS _rows, array_agg(DISTINCT {_lane('_file')}) AS _files FROM {table.sql} AS t "
+        f"SELECT _institution, {_month(side, table.dataset)} AS _month, "
+        f"CAST({side.value} AS DOUBLE) AS _figure, count(*) AS _rows, "
+        f"array_agg(DISTINCT {_lane('_file')}) AS _files FROM {table.sql} AS t "
         f"WHERE {_within(side, table.dataset, months=months, institutions=institutions)} GROUP BY 1, 2"
     )
 
 
-def _rows_sql(
+def _judged_sql(
     pair: Reconciliation, *, side: Side, tables: tuple[Table, Table], institution: str, month: date
 ) -> str:
     """Return the WITH of `judged`: `_file, _row, _partner` of a cell's rows on one side."""
@@ -145,7 +141,7 @@ def _rows_sql(
     by_name = ", ".join(names)
     # Only keys without NULL: what is missing belongs to nobody.
     keyed = " AND ".join(f"{name} IS NOT NULL" for name in names)
-    here = f"{_month(theirs)} = DATE '{month.isoformat()}'"
+    here = f"{_month(theirs, their_table.dataset)} = DATE '{month.isoformat()}'"
     fit = " AND ".join(f"m.{name} = o.{name}" for name in names)
     own = " AND ".join(f"m.{name} = s.{name}" for name in names)
     return (
@@ -175,11 +171,12 @@ def _within(
 ) -> str:
     """Return the condition on rows: their month from the first of `months` to the second, whose, which."""
     first, end = months[0].isoformat(), add_months(months[1], 1).isoformat()
-    day = f"CAST({side.month} AS DATE)"
-    terms = [f"{day} >= DATE '{first}'", f"{day} < DATE '{end}'"]
     if is_event_time(side, dataset):
         # Said of the bare column, row groups of other months are left out by their statistics.
-        terms += [f"_at >= TIMESTAMP '{first} 00:00:00'", f"_at < TIMESTAMP '{end} 00:00:00'"]
+        terms = [f"_at >= TIMESTAMP '{first} 00:00:00'", f"_at < TIMESTAMP '{end} 00:00:00'"]
+    else:
+        day = f"CAST({side.month} AS DATE)"
+        terms = [f"{day} >= DATE '{first}'", f"{day} < DATE '{end}'"]
     terms.append("_institution IS NOT NULL")
     if institutions is not None:
         named = ", ".join(_literal(code) for code in institutions) or "NULL"
@@ -196,8 +193,13 @@ def _where(side: ReconciliationSide) -> str:
     return f" AND ({side.where})" if side.where else ""
 
 
-def _month(side: ReconciliationSide) -> str:
-    return f"CAST(date_trunc('month', CAST({side.month} AS DATE)) AS DATE)"
+def _day(side: ReconciliationSide, dataset: Dataset) -> str:
+    """Return the expression of the day for which a row counts; the event time has a column of its own."""
+    return "_at" if is_event_time(side, dataset) else side.month
+
+
+def _month(side: ReconciliationSide, dataset: Dataset) -> str:
+    return f"CAST(date_trunc('month', CAST({_day(side, dataset)} AS DATE)) AS DATE)"
 
 
 def _lane(column: str) -> str:

@@ -48,13 +48,20 @@ class Scan:
 
 
 def compile_scan(
-    *, pack: Pack, dataset: Dataset, rules: Sequence[Rule], table: Callable[[str], str], source: str
+    *,
+    pack: Pack,
+    dataset: Dataset,
+    rules: Sequence[Rule],
+    table: Callable[[str], str],
+    source: str,
+    locate: bool = True,
 ) -> Scan:
     """Return the statement that asks `rules` of the rows of `source`, which is what may stand after FROM.
 
     `table` gives the same for all rows of a data set, for looks, windows and keys that must occur once in the
     region. `source` may hold fewer rows of `dataset`, as those of one file: each of them gets the verdict
-    that it would get among all, and the work is about them and the rows that they look at.
+    that it would get among all, and the work is about them and the rows that they look at. Without `locate`
+    rows are counted only.
 
     Raises:
         ValueError: there is no rule, one is about cells, or two have one id.
@@ -64,7 +71,8 @@ def compile_scan(
     if any(rule.scope not in SCANNED for rule in rules):
         raise ValueError("a rule about cells is not asked of rows")
     texts = [
-        _Statement(pack, dataset, rules, table, source, careful=careful).text() for careful in (False, True)
+        _Statement(pack, dataset, rules, table, source, careful=careful).text(locate=locate)
+        for careful in (False, True)
     ]
     return Scan(
         dataset=dataset,
@@ -124,7 +132,7 @@ class _Statement:
         self._with: dict[str, str] = {}
         self._windowed = window_functions(functions_sql(pack))
 
-    def text(self) -> str:
+    def text(self, *, locate: bool) -> str:
         """Return the statement."""
         apart = self._judge_apart()
         verdicts = _Verdicts()
@@ -152,7 +160,7 @@ class _Statement:
         statement = (
             "SELECT _file, _institution, make_date(_months // 12, _months % 12 + 1, 1) AS month, "
             f"{', '.join(f'CAST({key} AS BIGINT) AS {key}' for key in keys)}, count(*) AS rows, "
-            f"list(_row) FILTER (WHERE {broken}) AS _rows "
+            f"{f'list(_row) FILTER (WHERE {broken})' if locate else 'CAST(NULL AS BIGINT[])'} AS _rows "
             f"FROM ({masked}) AS masked "
             f"GROUP BY _file, _institution, _months, {', '.join(keys)}"
         )

@@ -34,7 +34,10 @@ def places_of_bits(words: Words, *, count: int) -> Iterator[tuple[int, npt.NDArr
 
     `words` are the columns `m0`, `m1` ... of failing rows.
     """
+    seen = [int(np.bitwise_or.reduce(word)) for word in words]
     for number in range(count):
+        word, bit = place_of(number)
+        if not seen[word] >> bit & 1:
+            continue
         places = np.flatnonzero(has_bit(words, number))
-        if len(places):
-            yield number, places
+        yield number, places

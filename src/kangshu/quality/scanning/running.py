@@ -75,7 +75,7 @@ class Scanned:
         applied = [_numbers(self.histogram[f"a{word}"]) for word in range(self._applied_words)]
         columns = {
             "rows": self._units.add_up(self._counts),
-            "failing": self._units.add_up(np.where(self._sizes > 0, self._counts, 0)),
+            "failing": self._units.add_up(np.where(np.any(self._words, axis=0), self._counts, 0)),
         }
         for number, rule in enumerate(self.scan.applied):
             chosen = np.where(has_bit(applied, number), self._counts, 0)
@@ -121,19 +121,30 @@ class Scanned:
         return ordered.rename_columns({"rows_sum": "rows"}).select(_COUNTS.names)
 
     def findings(self) -> Iterator[FoundRows]:
-        """Yield what each rule found, in the scan's order, then by file, institution and month."""
-        unit = np.repeat(self._units.codes, self._sizes)
-        order = np.lexsort((self._flat, unit))
-        rows, unit = self._flat[order], unit[order]
-        group = np.repeat(np.arange(len(self._sizes)), self._sizes)[order]
-        words = [word[group] for word in self._words]
-        for number, places in places_of_bits(words, count=len(self.scan.rules)):
-            units, starts = np.unique(unit[places], return_index=True)
-            chosen = rows[places]
-            for code, part in zip(units.tolist(), np.split(chosen, starts[1:]), strict=True):
-                file, institution, month = self._units.name(code)
+        """Yield what was found by file, institution and month, and within these in the order of the rules."""
+        ends = np.cumsum(self._sizes)
+        with_rows = np.flatnonzero(self._sizes)
+        if not len(with_rows):
+            return
+        order = with_rows[np.argsort(self._units.codes[with_rows], kind="stable")]
+        codes = self._units.codes[order]
+        units, starts = np.unique(codes, return_index=True)
+        # Unit by unit: at no time is more than one unit's rows in memory twice.
+        for code, groups in zip(units.tolist(), np.split(order, starts[1:]), strict=True):
+            sizes = self._sizes[groups]
+            rows = np.concatenate([self._flat[ends[one] - self._sizes[one] : ends[one]] for one in groups])
+            ascending = np.argsort(rows)
+            group = np.repeat(groups, sizes)[ascending]
+            file, institution, month = self._units.name(code)
+            broken = [word[group] for word in self._words]
+            for number, places in places_of_bits(broken, count=len(self.scan.rules)):
+                rule = self.scan.rules[number]
                 yield FoundRows(
-                    file=file, institution=institution, month=month, rule=self.scan.rules[number], rows=part
+                    file=file,
+                    institution=institution,
+                    month=month,
+                    rule=rule,
+                    rows=rows[ascending[places]],
                 )
 
     @property
