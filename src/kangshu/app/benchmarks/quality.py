@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,7 +41,7 @@ from kangshu.quality.scanning import Scan, Scanned, compile_scan, run_scan
 
 _RUNS = 3
 _MEMORY_MIB = 768
-_PEER_ROWS = 1_000_000
+_PEER_BYTES = 1 << 11  # of memory for a row: they hold all rows at once, and again those that they found
 _PAGES = "front_page"
 _DIRECTORY = (_PAGES, "institution", "division")
 
@@ -54,8 +55,8 @@ async def quality_scan(size: int, stage: Stage) -> Measurement:
     with fresh_folder() as home:
         stage(f"{size:,} rows of {DATASET}")
         files = await elsewhere(write_results, home, rows=size)
-        measured = await asyncio.to_thread(_compare, home, files, stage)
-        peers = await _ask_peers(home, files, stage)
+        measured, broken = await asyncio.to_thread(_compare, home, files, stage)
+        peers = await _ask_peers(home, files, broken, stage)
     return replace(measured, conditions={**measured.conditions, **_beside(measured.value, peers)})
 
 
@@ -115,7 +116,7 @@ class _Turns:
         return {name: round(min(taken), 2) for name, taken in self.cpu_seconds.items()}
 
 
-def _compare(home: Path, files: Sequence[SegmentFile], stage: Stage) -> Measurement:
+def _compare(home: Path, files: Sequence[SegmentFile], stage: Stage) -> tuple[Measurement, Mapping[str, int]]:
     pack, dataset, rules = benchmark_pack()
     functions = functions_sql(pack)
     rows = sum(file.rows for file in files)
@@ -141,7 +142,7 @@ def _compare(home: Path, files: Sequence[SegmentFile], stage: Stage) -> Measurem
         _assert_equal(scanned, theirs())
         turns = _Turns.of({"ours": ours, "by hand": theirs}, stage)
     broken = _by_rule(scanned)
-    return Measurement(
+    measured = Measurement(
         value=turns.speed("ours", rows),
         unit="rows/s",
         peak_mib=watch.use.peak_mib,
@@ -159,6 +160,7 @@ def _compare(home: Path, files: Sequence[SegmentFile], stage: Stage) -> Measurem
             **machine(),
         },
     )
+    return measured, broken
 
 
 def _scan(
@@ -210,23 +212,30 @@ def _ordered(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [column[order] for column in columns]
 
 
-async def _ask_peers(home: Path, files: Sequence[SegmentFile], stage: Stage) -> Mapping[str, PeerRun]:
-    """Run the peers over the first rows, each in a process of its own, and hold their counts against ours."""
+async def _ask_peers(
+    home: Path, files: Sequence[SegmentFile], expected: Mapping[str, int], stage: Stage
+) -> Mapping[str, PeerRun]:
+    """Run the peers over the same rows, each in a process of its own, and hold their counts against ours.
+
+    Where there is not the memory for all rows they get the first segments.
+    """
     if missing_peers():
         return {}
-    first = list(files[:1])
-    rows = min(first[0].rows, _PEER_ROWS)
-    expected = await asyncio.to_thread(_count_first, home, first)
+    room = psutil.virtual_memory().available // _PEER_BYTES
+    taken = [
+        file for number, file in enumerate(files) if sum(one.rows for one in files[: number + 1]) <= room
+    ]
+    if len(taken) < len(files):
+        expected = await asyncio.to_thread(_count, home, taken)
     found: dict[str, PeerRun] = {}
     for name in PEERS:
-        stage(f"{name}, {rows:,} rows")
-        found[name] = await elsewhere(run_peer, name, [str(file.path) for file in first], rows)
-        counts = {rule: count for rule, count in found[name].counts.items() if count}
-        assert counts == expected, f"{name} counts differently"
+        stage(f"{name}, {sum(file.rows for file in taken):,} rows")
+        found[name] = await elsewhere(run_peer, name, [str(file.path) for file in taken])
+        assert found[name].counts == expected, f"{name} counts differently"
     return found
 
 
-def _count_first(home: Path, files: list[SegmentFile]) -> Mapping[str, int]:
+def _count(home: Path, files: list[SegmentFile]) -> Mapping[str, int]:
     pack, dataset, rules = benchmark_pack()
     with Engine(home, memory_mib=_MEMORY_MIB) as engine:
         source = engine.table_sql(dataset=dataset, segments=as_segments(home, files, dataset=DATASET))
@@ -239,8 +248,10 @@ def _beside(value: float, peers: Mapping[str, PeerRun]) -> Mapping[str, Any]:
         return {"peers": f"missing: {', '.join(missing_peers())}; {HOW_TO_GET}"}
     return {
         f"{name}_{run.version}": {
+            "rows": run.rows,
             "rows_per_second": run.rows_per_second,
             "cpu_seconds": run.cpu_seconds,
+            "peak_mib": run.peak_mib,
             "times": round(value / run.rows_per_second, 1),
         }
         for name, run in peers.items()

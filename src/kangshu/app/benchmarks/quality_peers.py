@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any
+
+from kangshu.app.benchmarks.surroundings import Watch
 
 PEERS = ("pointblank", "pandera")
 HOW_TO_GET = "pip install 'kangshu[bench]'"
@@ -21,8 +22,10 @@ class PeerRun:
     """How a peer did: rows a second for reading and asking, and how many rows break each rule."""
 
     version: str
+    rows: int
     rows_per_second: int
     cpu_seconds: float
+    peak_mib: int
     counts: Mapping[str, int]
 
 
@@ -31,23 +34,25 @@ def missing_peers() -> tuple[str, ...]:
     return tuple(name for name in (*PEERS, "polars") if util.find_spec(name) is None)
 
 
-def run_peer(name: str, files: Sequence[str], rows: int) -> PeerRun:
-    """Return what the peer says of the first `rows` rows of the Parquet `files`; for a process of its own."""
+def run_peer(name: str, files: Sequence[str]) -> PeerRun:
+    """Return what the peer says of the rows of the Parquet `files`; for a process of its own."""
     warnings.simplefilter("ignore")
     ask: Callable[[Any, Mapping[str, Any]], Mapping[str, int]]
     ask = _ask_pointblank if name == "pointblank" else _ask_pandera
     import polars as pl
 
     rules = _rules(pl)
-    cpu, started = time.process_time(), time.perf_counter()
-    table = pl.scan_parquet(list(files)).head(rows).collect()
-    counts = ask(table, rules)
-    seconds = time.perf_counter() - started
+    with Watch() as watch:
+        table = pl.read_parquet(list(files))
+        counts = ask(table, rules)
+    assert watch.use
     return PeerRun(
         version=metadata.version(name),
-        rows_per_second=round(table.height / seconds),
-        cpu_seconds=round(time.process_time() - cpu, 2),
-        counts=dict(counts),
+        rows=table.height,
+        rows_per_second=round(table.height / watch.use.seconds),
+        cpu_seconds=round(watch.use.cpu_seconds, 2),
+        peak_mib=watch.use.peak_mib,
+        counts={rule: count for rule, count in counts.items() if count},
     )
 
 

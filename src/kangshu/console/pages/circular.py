@@ -40,6 +40,8 @@ _MOST_RANKED = 500
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
+_DRAFT_DAYS = 2 * 366
+
 
 @dataclass(frozen=True, kw_only=True)
 class CircularRow:
@@ -55,8 +57,10 @@ async def show_circulars(visit: Visit) -> Response:
     """List the months with their circulars: issued, or as drafts for those who look after the region."""
     async with visit.services.database.connection() as connection:
         issues = {one.month: one for one in await list_issues(connection)}
-        months = set(await list_months(connection)) if visit.staff.region_wide else set()
+        kept = await list_months(connection) if visit.staff.region_wide else []
     current = local_day(visit.now).replace(day=1)
+    # Registers hold rows of many years ago; nobody writes a circular about these any more.
+    months = {month for month in kept if (current - month).days < _DRAFT_DAYS}
     return visit.page(
         "circulars.html",
         rows=[
