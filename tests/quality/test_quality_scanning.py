@@ -14,62 +14,22 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scanning_world import FUNCTIONS, PACK, VISIT, Region, Row, ask_one_by_one, rule
+from scanning_world import (
+    ELSEWHERE,
+    FUNCTIONS,
+    PACK,
+    RULES,
+    TWINS,
+    VISIT,
+    Region,
+    Row,
+    ask_one_by_one,
+    rule,
+)
 
 from kangshu.declarations import Look, Rule, Scope
 from kangshu.lake import Engine, LakeEngine, LakeError
 from kangshu.quality.scanning import Scanned, compile_scan, places_of_bits, run_scan
-
-ORDERS = Look(
-    name="orders",
-    dataset="order",
-    on=(("number", "visit_number"),),
-    take=(("least", "min(low)"), ("kinds", "count(DISTINCT kind)")),
-)
-LABS = Look(name="labs", dataset="order", on=(("number", "visit_number"),), where="kind = 'lab' /* here.x */")
-ELSEWHERE = Look(
-    name="elsewhere",
-    dataset="visit",
-    on=(("_person", "_person"),),
-    where="_institution <> here._institution AND begins < here.ends AND here.begins < ends",
-)
-DEARER = Look(
-    name="dearer",
-    dataset="visit",
-    on=(("_institution", "_institution"), ("number", "number")),
-    take=(("most", "max(cost)"),),
-    where='cost > "here".cost',
-)
-TWINS = Look(name="twins", dataset="visit", on=(("upper(number)", "upper(number)"), ("cost", "cost")))
-
-RULES = (
-    rule("plain", "begins <= ends"),
-    rule("function", "given(number)"),
-    rule("sized", "cost < 5", applies="begins > 1"),
-    rule("text", "number IS DISTINCT FROM 'orders.rows' AND number <> 'A' /* orders.rows */"),
-    rule("once", scope=Scope.FILE, unique=("number",)),
-    rule("pair-once", scope=Scope.FILE, unique=("number", "begins"), applies="cost > 1"),
-    rule("once-in-region", scope=Scope.REGION, unique=("number", "cost")),
-    rule("has-order", "orders.rows > 0", scope=Scope.REGION, looks=(ORDERS,)),
-    rule("order-low", "orders.least <= begins AND orders.kinds < 3", scope=Scope.REGION, looks=(ORDERS,)),
-    rule("labs", "labs.rows <= orders.ROWS - 1", scope=Scope.REGION, looks=(LABS, ORDERS)),
-    rule("elsewhere", "elsewhere.rows = 0", scope=Scope.REGION, looks=(ELSEWHERE,)),
-    rule(
-        "dearer",
-        "dearer.most < 2 AND dearer.rows < 3",
-        scope=Scope.REGION,
-        looks=(DEARER,),
-        applies="number IS NOT NULL",
-    ),
-    rule("twins", "twins.rows < 2", scope=Scope.REGION, looks=(TWINS,)),
-    rule(
-        "sudden",
-        "begins >= lag(begins) OVER (PARTITION BY _institution, number ORDER BY _file, _row)",
-        scope=Scope.REGION,
-    ),
-    rule("usual", "cost <= 2 * avg(cost) OVER ()", scope=Scope.REGION, applies="ends > 0"),
-    rule("least", "is_least(ends, _institution)", scope=Scope.REGION),
-)
 
 KEY = [("_file", "ascending"), ("_institution", "ascending"), ("month", "ascending")]
 

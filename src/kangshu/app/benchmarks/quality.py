@@ -57,7 +57,8 @@ async def quality_scan(size: int, stage: Stage) -> Measurement:
         files = await elsewhere(write_results, home, rows=size)
         measured, broken = await asyncio.to_thread(_compare, home, files, stage)
         peers = await _ask_peers(home, files, broken, stage)
-    return replace(measured, conditions={**measured.conditions, **_beside(measured.value, peers)})
+    cpu = measured.conditions["cpu_seconds"]["ours"] / sum(file.rows for file in files)
+    return replace(measured, conditions={**measured.conditions, **_beside(measured.value, cpu, peers)})
 
 
 async def findings(size: int, stage: Stage) -> Measurement:
@@ -243,7 +244,7 @@ def _count(home: Path, files: list[SegmentFile]) -> Mapping[str, int]:
         return _by_rule(run_scan(engine, scan, functions=functions_sql(pack)))
 
 
-def _beside(value: float, peers: Mapping[str, PeerRun]) -> Mapping[str, Any]:
+def _beside(value: float, cpu: float, peers: Mapping[str, PeerRun]) -> Mapping[str, Any]:
     if not peers:
         return {"peers": f"missing: {', '.join(missing_peers())}; {HOW_TO_GET}"}
     return {
@@ -253,6 +254,7 @@ def _beside(value: float, peers: Mapping[str, PeerRun]) -> Mapping[str, Any]:
             "cpu_seconds": run.cpu_seconds,
             "peak_mib": run.peak_mib,
             "times": round(value / run.rows_per_second, 1),
+            "times_by_cpu": round(run.cpu_seconds / run.rows / cpu, 1),
         }
         for name, run in peers.items()
     }

@@ -96,11 +96,10 @@ def benchmark_pack() -> tuple[Pack, Dataset, tuple[Rule, ...]]:
 
 def write_results(home: Path, *, rows: int) -> list[SegmentFile]:
     """Write so many laboratory results into the lake of `home`, in segments as of large files."""
-    pack = load_pack()
-    schema = lake_schema(pack.dataset(DATASET))
+    schema = lake_schema(load_pack().dataset(DATASET))
     lake_folder(home)
-    written: list[SegmentFile] = []
     digits = " + ".join(f"{weight} * digits[{place}]::INTEGER" for place, weight in enumerate(_WEIGHTS, 1))
+    written: list[SegmentFile] = []
     with duckdb.connect() as engine:
         engine.execute("SET enable_progress_bar = false")
         for first in range(0, rows, _SEGMENT_ROWS):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kangshu.app.assessing import assess_waiting, expect_message_rows
-from kangshu.app.clock import SystemClock
+from kangshu.app.clock import Moment, SystemClock
 from kangshu.app.commands.simulate import run_simulation
 from kangshu.app.demonstration import (
     PEOPLE,
@@ -112,8 +113,11 @@ async def _assess(platform: Platform, *, quiet: bool) -> None:
     """Let the rules look at the whole region, and warn of its latest months."""
     if not quiet:
         err.print("评估数据质量 / assessing quality …")
-    await expect_message_rows(platform)
-    await assess_waiting(platform)
+    # Messages come on their day, so their rows were here when the last of them came, not today.
+    now = platform.clock.now()
+    told = replace(platform, clock=Moment(now.replace(day=1, hour=0, minute=0)))
+    await expect_message_rows(told)
+    await assess_waiting(told)
     await watch_deadlines(platform)
     await refresh_catalogue(platform)
 
