@@ -24,10 +24,11 @@ from scanning_world import (
     Region,
     Row,
     ask_one_by_one,
+    rows_sql,
     rule,
 )
 
-from kangshu.declarations import Look, Rule, Scope
+from kangshu.declarations import Look, Rule, Scope, load_pack
 from kangshu.lake import Engine, LakeEngine, LakeError
 from kangshu.quality.scanning import Scanned, compile_scan, places_of_bits, run_scan
 
@@ -332,3 +333,23 @@ def test_what_is_no_scan_is_refused(rules: list[Rule]):
 
     with pytest.raises(ValueError, match="rule"):
         compile_scan(pack=PACK, dataset=VISIT, rules=rules, table=region.table, source=region.table("visit"))
+
+
+@pytest.mark.parametrize("name", sorted(load_pack().datasets))
+def test_all_rules_of_the_built_in_pack_are_one_statement_for_each_data_set(engine: Once, name: str):
+    pack = load_pack()
+    rules = [one for one in pack.dataset(name).rules if one.scope is not Scope.CELL]
+
+    def empty(other: str) -> str:
+        return rows_sql(pack.dataset(other), [])
+
+    compiled = compile_scan(
+        pack=pack,
+        dataset=pack.dataset(name),
+        rules=rules,
+        table=empty,
+        source=f"(SELECT * FROM {empty(name)} AS rows_of_files WHERE _file IN (1))",
+    )
+
+    for sql in (compiled.sql, compiled.careful_sql):
+        assert sum(len(batch) for batch in engine.query(sql, functions=pack.functions)) == 0

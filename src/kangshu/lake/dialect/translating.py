@@ -36,6 +36,8 @@ from kangshu.lake.dialect.kinds import (
     is_number,
 )
 
+_TRANSFORMS = ("list_transform", "list_apply", "array_transform", "array_apply", "apply")
+
 Columns = dict[str, Kind]
 """A table's columns in order, by name in small letters."""
 
@@ -592,6 +594,8 @@ class Translator:
             case exp.Bracket() if len(node.expressions) == 1 and not isinstance(
                 node.expressions[0], exp.Slice
             ):
+                if (term := self._named_once(node, scope)) is not None:
+                    return term
                 return known.element(self._value(node.this, scope), self._value(node.expressions[0], scope))
             case exp.Substring():
                 parts = [node.args.get(name) for name in ("this", "start", "length")]
@@ -606,6 +610,28 @@ class Translator:
                 return Term(f"(~{_bits(value)})", value.kind)
             case _:
                 raise refuse(type(node).__name__)
+
+    def _named_once(self, node: exp.Bracket, scope: _Scope) -> Term | None:
+        """Return `list_transform([x], lambda n: ...)[1]` as what the lambda makes of x; None for anything else.
+
+        That is how a macro names a value that it needs several times. Spark runs lambdas slowly, and computes
+        once what it finds written several times; within another lambda it would not find it.
+        """
+        call, place = node.this, node.expressions[0]
+        if not (isinstance(call, exp.Anonymous) and _called(call) in _TRANSFORMS):
+            return None
+        if len(call.expressions) != 2 or str(place) != "1":
+            return None
+        listed, function = call.expressions
+        if not (isinstance(listed, exp.Array) and len(listed.expressions) == 1):
+            return None
+        if not (isinstance(function, exp.Lambda) and len(function.expressions) == 1):
+            return None
+        if function.this.find(exp.Lambda):
+            return None
+        value = self._value(listed.expressions[0], scope)
+        inner = _Scope(parameters={function.expressions[0].name.casefold(): value}, parent=scope)
+        return self._value(function.this, inner)
 
     def _sum(self, node: exp.Expr, scope: _Scope) -> Term:
         left, right = (self._value(node.args[name], scope) for name in ("this", "expression"))
