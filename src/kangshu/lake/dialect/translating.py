@@ -612,7 +612,7 @@ class Translator:
                 raise refuse(type(node).__name__)
 
     def _named_once(self, node: exp.Bracket, scope: _Scope) -> Term | None:
-        """Return `list_transform([x], lambda n: ...)[1]` as what the lambda makes of x; None for anything else.
+        """Return `list_transform([x], lambda n: ...)[1]` as what the lambda makes of x, or None.
 
         That is how a macro names a value that it needs several times. Spark runs lambdas slowly, and computes
         once what it finds written several times; within another lambda it would not find it.
