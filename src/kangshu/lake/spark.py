@@ -1,3 +1,5 @@
+# pyright: reportMissingImports=false
+# Spark is an optional extra: where it is not installed, its types are unknown.
 """Spark on the lake: the same segments, the same SQL, the same answers as DuckDB, on many machines.
 
 A query is bound by DuckDB first, over empty tables of the same types: what DuckDB refuses is refused here,
@@ -424,5 +426,5 @@ def _remove_work(application: str) -> None:
     """Remove what the processes of a local cluster wrote beside Spark's own files."""
     import pyspark
 
-    home = Path(os.environ.get("SPARK_HOME") or str(Path(pyspark.__file__).parent))
+    home = Path(os.environ.get("SPARK_HOME") or Path(str(pyspark.__file__)).parent)
     shutil.rmtree(home / "work" / application, ignore_errors=True)

@@ -1,3 +1,5 @@
+# pyright: reportMissingImports=false
+# The peers are an optional extra: where they are not installed, their types are unknown.
 """The benchmark's twenty rules as users of pointblank and of pandera write them, over polars."""
 
 from __future__ import annotations

@@ -153,6 +153,10 @@ def _read_moment(text: str) -> str:
 
 def _read_whole(text: str, target: str) -> str:
     """Return a whole number out of a text: digits first, being what nearly all are."""
+    if text.startswith("concat('0x', ") and text.endswith(")"):
+        digits = text.removeprefix("concat('0x', ")[:-1]
+        if _is_one_argument(digits):
+            return _read_hex(digits, target)
     rounded = f"TRY_CAST(round(TRY_CAST(replace({text}, '_', '') AS DECIMAL(38,17)), 0) AS {target})"
     digits = _stripped(text)
     return (
@@ -161,6 +165,22 @@ def _read_whole(text: str, target: str) -> str:
         f" WHEN {text} RLIKE '{_HEX}' THEN TRY_CAST(conv(substring({digits}, 3), 16, 10) AS {target})"
         f" WHEN {text} RLIKE '{_BINARY}' THEN TRY_CAST(conv(substring({digits}, 3), 2, 10) AS {target}) END"
     )
+
+
+def _read_hex(digits: str, target: str) -> str:
+    """Return the number that is written with these digits after 0x."""
+    number = f"TRY_CAST(conv(trim(TRAILING ' \\t\\n\\u000B\\f\\r' FROM {digits}), 16, 10) AS {target})"
+    return f"CASE WHEN {digits} RLIKE '^[0-9A-Fa-f]+{_BLANKS}\\\\z' THEN {number} END"
+
+
+def _is_one_argument(text: str) -> bool:
+    """Whether `text` has no comma but within brackets."""
+    depth = 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth < 0 or (letter == "," and not depth):
+            return False
+    return depth == 0
 
 
 def _stripped(text: str) -> str:

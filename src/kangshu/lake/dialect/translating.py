@@ -36,6 +36,8 @@ from kangshu.lake.dialect.kinds import (
     is_number,
 )
 
+_MOST_TEXT = 50_000
+"""A value that is written longer than this is not written several times."""
 _TRANSFORMS = ("list_transform", "list_apply", "array_transform", "array_apply", "apply")
 
 Columns = dict[str, Kind]
@@ -612,26 +614,28 @@ class Translator:
                 raise refuse(type(node).__name__)
 
     def _named_once(self, node: exp.Bracket, scope: _Scope) -> Term | None:
-        """Return `list_transform([x], lambda n: ...)[1]` as what the lambda makes of x, or None.
+        """Return `list_transform([x], lambda n: ...)[1]` as what the lambda makes of x; None for others.
 
-        That is how a macro names a value that it needs several times. Spark runs lambdas slowly, and computes
-        once what it finds written several times; within another lambda it would not find it.
+        That is how a macro names a value that it needs several times, and what it makes of that again. Spark
+        runs lambdas slowly, and computes once what it finds written several times; but not within another
+        lambda.
         """
-        call, place = node.this, node.expressions[0]
-        if not (isinstance(call, exp.Anonymous) and _called(call) in _TRANSFORMS):
+        made, functions = node.this, list[exp.Lambda]()
+        while isinstance(made, exp.Anonymous) and _called(made) in _TRANSFORMS and len(made.expressions) == 2:
+            made, function = made.expressions
+            if not isinstance(function, exp.Lambda) or len(function.expressions) != 1:
+                return None
+            functions.append(function)
+        is_one = (
+            isinstance(made, exp.Array) and len(made.expressions) == 1 and str(node.expressions[0]) == "1"
+        )
+        if not (is_one and functions) or any(function.this.find(exp.Lambda) for function in functions):
             return None
-        if len(call.expressions) != 2 or str(place) != "1":
-            return None
-        listed, function = call.expressions
-        if not (isinstance(listed, exp.Array) and len(listed.expressions) == 1):
-            return None
-        if not (isinstance(function, exp.Lambda) and len(function.expressions) == 1):
-            return None
-        if function.this.find(exp.Lambda):
-            return None
-        value = self._value(listed.expressions[0], scope)
-        inner = _Scope(parameters={function.expressions[0].name.casefold(): value}, parent=scope)
-        return self._value(function.this, inner)
+        value = self._value(made.expressions[0], scope)
+        for function in reversed(functions):
+            names = {function.expressions[0].name.casefold(): value}
+            value = self._value(function.this, _Scope(parameters=names, parent=scope))
+        return value if len(value.sql) <= _MOST_TEXT else None
 
     def _sum(self, node: exp.Expr, scope: _Scope) -> Term:
         left, right = (self._value(node.args[name], scope) for name in ("this", "expression"))
