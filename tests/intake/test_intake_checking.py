@@ -35,7 +35,7 @@ from kangshu.declarations import (
 from kangshu.intake import CheckedBatch, CheckEngine, Failure, FileCheck, compile_plan, recognise
 from kangshu.intake.checking import SeenKeys
 from kangshu.intake.columns import ColumnPlan, build_lists, check_column
-from kangshu.intake.compiling import compile_rules
+from kangshu.intake.compiling import RuleQuery, compile_rules, row_rules
 from kangshu.kernel.texts import Text
 from kangshu.standards.tables import Batch, RaggedRow, RowFault, RowFaultKind
 
@@ -517,6 +517,23 @@ def test_every_rule_of_the_base_pack_can_be_asked_in_both_ways():
                     normal = engine.execute(query.sql).fetchall()
                     careful = engine.execute(query.careful_sql).fetchall()
                     assert len(normal) == len(careful) == 1
+
+
+def test_rows_that_two_rules_cannot_be_computed_for_break_both():
+    """What two rules share DuckDB computes once, outside of what would hold its failure back."""
+    dataset = load_pack().datasets["front_page"]
+    shared = "(total_cost * 1000000000000000000000000000000)"
+    rules = tuple(
+        replace(row_rules(dataset)[0], id=name, sql=f"{shared} {comparison} 0")
+        for name, comparison in (("X1", ">"), ("X2", "<>"))
+    )
+    query = RuleQuery(rules=rules, fields=(dataset.field("total_cost"),), extra=("_row",))
+    with duckdb.connect() as engine:
+        engine.execute("CREATE TABLE batch (total_cost DECIMAL(18, 2), _row BIGINT)")
+        engine.execute("INSERT INTO batch VALUES (1, 1), (1e14, 2)")
+        with pytest.raises(duckdb.Error):
+            engine.execute(query.sql).fetchall()
+        assert engine.execute(query.careful_sql).fetchall() == [(1, True, True), (2, False, False)]
 
 
 # The laws
