@@ -6,7 +6,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
+from zlib import crc32
 
 import httpx
 from app_world import World, open_world
@@ -95,15 +97,26 @@ class FhirWorld:
         return self.world.run(scenario)
 
 
-def patient(number: str, *, name: str = "测试甲", birth: str = "1968-05-12", **more: Any) -> dict[str, Any]:
-    """Return a Patient with a number of the hospital."""
+def patient(number: str, *, name: str = "", birth: str = "", **more: Any) -> dict[str, Any]:
+    """Return a Patient with a number of the hospital, unlike those with other numbers."""
+    told = {"resourceType": "Patient", "identifier": [{"system": NUMBERS, "value": number}], **unlike(number)}
+    if name:
+        told["name"] = [{"text": name}]
+    if birth:
+        told["birthDate"] = birth
+    return {**told, **more}
+
+
+def unlike(key: str) -> dict[str, Any]:
+    """Return name, sex and birth of a human whom nothing makes alike to those of other keys."""
+    number = crc32(key.encode())
+    characters = "安柏朝德恩方谷海江康林明宁平青若山棠文星雁云泽竹"
+    name = "".join(characters[(number >> shift) % len(characters)] for shift in (0, 8, 16))
+    born = date(1940, 1, 1) + timedelta(days=number % 25_000)
     return {
-        "resourceType": "Patient",
-        "identifier": [{"system": NUMBERS, "value": number}],
-        "name": [{"text": name}],
-        "gender": "male",
-        "birthDate": birth,
-        **more,
+        "name": [{"text": f"测{name}"}],
+        "gender": ("male", "female")[number >> 20 & 1],
+        "birthDate": born.isoformat(),
     }
 
 

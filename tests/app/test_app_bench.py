@@ -31,7 +31,13 @@ NAMES = [
     "fhir-read",
     "bundles",
     "timeline",
+    "card-scan",
+    "card-batch",
+    "result-peak",
     "plausibility",
+    "match-one",
+    "link-online",
+    "link-batch",
 ]
 
 

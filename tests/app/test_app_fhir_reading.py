@@ -234,11 +234,11 @@ def test_everything_about_nobody_is_not_there(house: FhirWorld):
 
 
 def test_records_are_read_across_institutions_where_the_person_was(house: FhirWorld):
-    first = address(house.create(patient("R1", identifier=_resident("R1"))))
+    first = address(house.create(patient("R1", name="测试同", identifier=_resident("R1"))))
     result = address(house.create(observation(first)))
     assert_outcome(house.get(result, who="other"), 403, "forbidden")
 
-    mine = address(house.create(patient("R2", identifier=_resident("R2")), who="other"))
+    mine = address(house.create(patient("R2", name="测试同", identifier=_resident("R2")), who="other"))
 
     assert house.get(result, who="other").status_code == 200
     found = house.get(f"Observation?patient={mine}", who="other").json()

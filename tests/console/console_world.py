@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from kangshu import api, console, directory
+from kangshu.app.cards import Offices
 from kangshu.app.pipeline import Senders
 from kangshu.app.platform import Platform
 from kangshu.app.settings import Settings
@@ -445,6 +446,7 @@ def doors(
         "clock": platform.clock,
         "random": secrets.token_bytes,
         "submit_upload": submit,
+        "card_office": Offices(platform),
         "lake_home": platform.home,
         "inbox": platform.home / "inbox",
         "upload_limit_bytes": upload_limit_bytes,

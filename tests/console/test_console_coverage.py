@@ -103,6 +103,29 @@ def test_an_implausible_month_is_told_with_the_figures_that_decided(site_run):
     site_run(work)
 
 
+def test_a_share_is_told_as_per_cent_and_of_what(site_run):
+    async def work(site: Site) -> None:
+        await fill(site.platform)
+        async with site.platform.database.transaction() as connection:
+            for back, share in enumerate((0.0312, 0.00004, 0.0, 1.0)):
+                await connection.execute(
+                    "INSERT INTO quality_measure VALUES ($1, 'outpatient_visit', $2, $3)",
+                    add_months(FEBRUARY, -back),
+                    HOSPITAL,
+                    {"rows": 1000, "midnight": share},
+                )
+        browser = await site.signed_in("centre")
+
+        page = (await browser.get(f"{PAGE}/{HOSPITAL}/outpatient_visit?month=2026-02")).text
+
+        assert "时间恰为零点的行占比（占本月全部行）" in page
+        for value in ("3.1%", "&lt;0.01%", "0%", "100%"):
+            assert re.search(rf"<td[^>]*>{re.escape(value)}</td>", page), value
+        assert "0.0312" not in page
+
+    site_run(work)
+
+
 def test_an_institution_sees_itself_month_by_month_and_nobody_else(site_run):
     async def work(site: Site) -> None:
         await fill(site.platform)

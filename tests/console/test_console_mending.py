@@ -189,6 +189,11 @@ def test_each_step_needs_its_right(site_run):
 
         page = await hospital.get(f"/console/quality/tasks/{task.id}")
         assert f"/console/quality/tasks/{task.id}/close" not in page.text
+        assert f"/console/quality/tasks/{task.id}/acknowledge" in page.text
+        managing = await centre.get(f"/console/quality/tasks/{task.id}")
+        assert f"/console/quality/tasks/{task.id}/close" in managing.text
+        for answer in ("acknowledge", "submit"):  # the institution's to give
+            assert f"/console/quality/tasks/{task.id}/{answer}" not in managing.text
         assert (await act(hospital, task, "close", note="可接受")).status_code == 403
         assert (await act(statistics, task, "acknowledge")).status_code == 403
         assert "没有需要您办理的步骤" in (await statistics.get(f"/console/quality/tasks/{task.id}")).text
@@ -219,6 +224,8 @@ def test_lists_go_out_as_csv_with_numbers_of_rows_and_no_values(site_run):
         points = [float(row[7]) for row in fixes[1:]]
         assert points == sorted(points, reverse=True)
         assert any(row[6] == "60" for row in fixes)
+        assert any(row[2] == "值域检查" for row in fixes)
+        assert not {"required", "type", "domain", "ragged"} & {row[2] for row in fixes}
         assert any(row[3] == "检验结果" and row[5] == "红色预警" for row in tasks)
         assert PEOPLE[0].number not in str([rows, fixes, tasks])
         assert (await hospital.get(f"{HOME}/rows.csv?month=2026-02&dataset=x&rule=y")).status_code == 404

@@ -48,7 +48,7 @@ def test_the_overview_counts_what_arrived_today_this_month_and_by_division(site_
         assert "居民 12 人" in text
         assert "云泽市 12 0% 1 / 4" in text
         assert "澜川市 72 11.1% 1 / 4" in text
-        assert "本月未报送的机构 8 家" in text
+        assert "本月无报送的机构 8 家" in text
 
     site_run(scenario)
 

@@ -11,6 +11,7 @@ import pytest
 from kangshu.console import acts
 from kangshu.console.rendering import say
 from kangshu.declarations import CellView, Dimension, FieldType, Obligation, Privacy, Scope, Severity
+from kangshu.healthcard import EventKind, Refusal, Status
 from kangshu.intake import FileState
 from kangshu.intake.messages import BODY_READ, REPLAY, MessageFormat, MessageState
 from kangshu.quality.catalogue import Lane, UseKind
@@ -46,6 +47,9 @@ MADE_UP = (
     + [f"coverage_short.{state}" for state in CoverageState]
     + [f"coverage_basis.{basis}" for basis in Basis]
     + [f"cell_view.{view}" for view in CellView]
+    + [f"cards.refusal_{one.value.replace('-', '_')}" for one in Refusal]
+    + [f"card_window.event_{one.value.replace('-', '_')}" for one in EventKind]
+    + [f"card_window.status_{one.value}" for one in Status]
     + [f"message.says_{state}" for state in ("accepted", "refused", "conflict", "superseded")]
 )
 FAMILIES = (
@@ -60,6 +64,7 @@ FAMILIES = (
     "action.",
 )
 FAMILIES += ("open.about.", "receipt.says_", "message.says_", "message_state.", "message_format.", "channel.")
+FAMILIES += ("cards.tile_", "card_check.check_", "card_check.mistake_", "card_check.refused_")
 
 
 def test_every_text_that_a_page_names_is_in_the_catalogue():

@@ -14,6 +14,7 @@ ROOT = Path(kangshu.__file__).parent
 OPEN_HOUSES = {"kernel", "standards", "storage", "security", "app"}
 # A use that needs one room only, named with its reason.
 SIDE_DOORS = {
+    "kangshu.identity.linkage": "linking any table of persons needs no index and no database",
     "kangshu.intake.messages": "the message lane has its own front door beside the bulk lane's",
     "kangshu.mapping.hl7v2": "each language has a mapping of its own, and nobody needs all of them",
     "kangshu.mapping.cda": "as for hl7v2",

@@ -108,3 +108,78 @@ def test_what_cannot_be_done_ends_with_one_clear_sentence(kangshu, words):
 
     assert status == 2
     assert answer["error"]["reason_en"]
+
+
+def test_identifiers_are_taken_out_and_put_back_from_the_command_line(kangshu, database_run):
+    status, done = kangshu("split", "1", "--take", "2", "--reason", "错并")
+    assert (status, done["person"], done["created"], done["identifiers"]) == (0, 1, 3, 1)
+    _, shown = kangshu("show", "3")
+    assert [one["issuer"] for one in shown["identifiers"]] == ["A"]
+
+    status, back = kangshu("undo", "--split", str(done["split"]))
+    assert (status, back["undone_by"]) == (0, "command-line")
+    _, shown = kangshu("show", "3")
+    assert (shown["person"], shown["absorbed"]) == (1, [3])
+
+    async def read(database: Database) -> Any:
+        async with database.connection() as connection:
+            return await list_for_person(connection, person=3)
+
+    assert [one.action for one in database_run(read)] == ["person.reunite", "person.separate"]
+
+
+def test_a_merge_is_undone_by_its_number(kangshu):
+    _, merged = kangshu("merge", "2", "1")
+    status, undone = kangshu("undo", "--merge", str(merged["merge"]))
+    assert (status, undone["undone_by"]) == (0, "command-line")
+
+
+def test_two_persons_are_explained_without_a_name_or_number(kangshu):
+    status, found = kangshu("explain", "1", "2")
+    assert status == 0
+    assert found["weight"] == pytest.approx(
+        found["prior"] + sum(part["weight"] for part in found["parts"]), abs=1e-4
+    )
+    assert (found["same"], found["apart"], found["stored"]) == (False, False, [])
+    text = json.dumps(found, ensure_ascii=False)
+    for value in (MOTHER.name, OTHER.name, MOTHER.resident, MOTHER.phone):
+        assert value not in text
+
+
+def test_the_index_agrees_with_its_events_or_is_made_to(kangshu, database_run):
+    kangshu("merge", "2", "1")
+    status, found = kangshu("rebuild", "--check")
+    assert (status, found["agrees"], found["mended"], found["merges"]) == (0, True, False, 1)
+
+    async def spoil(database: Database) -> None:
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE identity_person SET survivor = NULL")
+
+    database_run(spoil)
+    status, found = kangshu("rebuild", "--check")
+    assert (status, found["agrees"], found["misled"]) == (1, False, 1)
+    status, found = kangshu("rebuild")
+    assert (status, found["mended"]) == (0, True)
+    assert kangshu("rebuild", "--check")[0] == 0
+
+
+def test_what_waits_for_review_is_listed_by_value(kangshu):
+    assert kangshu("review") == (0, {"reviews": []})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("undo",),
+        ("undo", "--merge", "1", "--split", "1"),
+        ("undo", "--split", "9"),
+        ("split", "1", "--take", "9"),
+        ("split", "1", "--take", "1", "--take", "2"),
+        ("explain", "1", "99"),
+    ],
+)
+def test_what_history_cannot_do_ends_with_one_clear_sentence(kangshu, words):
+    status, answer = kangshu(*words)
+
+    assert status == 2
+    assert answer["error"]["reason_en"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from python_calamine import CalamineWorkbook
 from scoring_made_up import DATASET, HOSPITAL, MARCH, NOON, examined, finding, pack
 
 from kangshu.directory import load_institutions
-from kangshu.kernel.texts import Text
+from kangshu.kernel.texts import Language, Text
 from kangshu.quality.circular import (
     Circular,
     CircularIssuedError,
@@ -169,6 +170,24 @@ def test_in_english_nothing_is_left_in_chinese_but_names():
         words += [table.title, *table.columns]
 
     assert not [word for word in words if any("一" <= character <= "鿿" for character in word)]
+
+
+def test_a_check_of_every_data_set_is_told_in_words_and_a_rule_by_its_id():
+    made = circular(institutions=3)
+    (one,) = made.findings
+    more = (one, replace(one, rule="required"), replace(one, rule="ragged"))
+
+    told: dict[Language, list[str]] = {
+        "zh": ["FP006", "必填检查", "列数检查"],
+        "en": ["FP006", "required", "cells"],
+    }
+    for language, words in told.items():
+        (table,) = (
+            table
+            for table in tables_of(replace(made, findings=more), language=language)
+            if one.dataset_title.in_(language) == table.rows[0][0].text and len(table.rows) == 3
+        )
+        assert [row[1].text for row in table.rows] == words
 
 
 def test_shares_are_cut_so_that_all_means_all():

@@ -26,6 +26,19 @@ ASKED = [
 ]
 
 
+NEED_A_SHAPE = frozenset({"MTR012", "MVS012", "MVS016", "OP066", "PO067"})
+"""Rules about many rows together that rows wrong at random do not break; both engines are asked them too."""
+
+
+def breakable(dataset: Dataset) -> set[str]:
+    """Return the rules that some wrong row breaks; when a file came is not told to a scan of the lake."""
+    return {
+        rule.id
+        for rule in rules_of(dataset)
+        if rule.id not in NEED_A_SHAPE and "not_after_receipt" not in rule.sql
+    }
+
+
 def rules_of(dataset: Dataset) -> list[Rule]:
     return [rule for rule in dataset.rules if rule.scope is not Scope.CELL]
 
@@ -46,7 +59,7 @@ def test_every_rule_counts_and_finds_the_same_rows(region: Region, name: str):
 
     found = {one.rule.id for one in scanned.findings()}
     assert scanned.totals.num_rows
-    assert found == {rule.id for rule in rules_of(PACK.dataset(name))}, "each rule has something to find"
+    assert found >= breakable(PACK.dataset(name)), "each rule has something to find"
 
 
 @pytest.mark.parametrize("name", ASKED)

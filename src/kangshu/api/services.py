@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from kangshu.consent import Whereabouts
 from kangshu.declarations import Pack
+from kangshu.healthcard import Office
 from kangshu.intake import Receipt
 from kangshu.intake.messages import TakeMessage
 from kangshu.kernel.clock import Clock
+from kangshu.mapping import Authorities
 from kangshu.records import ReadFhir, WriteFhir
 from kangshu.security.keys import Keys
 from kangshu.security.principals import Principal
@@ -56,6 +58,10 @@ class Services:
     """Where the lake and the lists of refused rows lie."""
     inbox: Path
     """A folder for files on their way in; best on the lake's own disk."""
+    authorities: Authorities = field(default_factory=Authorities)
+    """Who assigns numbers of persons, as the region pack names them."""
+    card_office: Callable[[], Awaitable[Office]] | None = None
+    """Opens the office of health cards, once; without it there is no `/cards`."""
     upload_limit_bytes: int = 8 << 30
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """What `/metrics` shows."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from kangshu import audit, intake, lake, quality
+from kangshu import audit, healthcard, intake, lake, quality
+from kangshu.app.cards import Offices
 from kangshu.app.platform import Platform
 from kangshu.intake import messages
 from kangshu.quality import catalogue, rectifying, scoring
@@ -91,3 +92,10 @@ async def prune_messages(platform: Platform) -> None:
 async def fold_counts(platform: Platform) -> None:
     """Add up what was counted of messages, so that counting stays quick."""
     await messages.fold_counts(platform.database)
+
+
+async def keep_cards(platform: Platform, offices: Offices) -> None:
+    """Let temporary cards expire whose time is over, and clear away what scans left behind."""
+    office = await offices()
+    async with platform.database.transaction() as connection:
+        await healthcard.maintain(connection, office=office, now=platform.clock.now())

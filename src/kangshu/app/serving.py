@@ -28,12 +28,14 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from kangshu import __version__, api, console
 from kangshu.app.assessing import assess_job, expect_message_rows
+from kangshu.app.cards import Offices
 from kangshu.app.demonstration import DemoPerson
 from kangshu.app.errors import EnvironmentFaultError, say
 from kangshu.app.logs import set_up_logs
 from kangshu.app.maintenance import (
     bring_messages_to_lake,
     fold_counts,
+    keep_cards,
     merge_dataset,
     merge_segments,
     prune_messages,
@@ -42,6 +44,7 @@ from kangshu.app.maintenance import (
     sweep,
     watch_deadlines,
 )
+from kangshu.app.matching import match_job
 from kangshu.app.memory import spare_collector
 from kangshu.app.messages.lane import MessageLane
 from kangshu.app.messages.looking import ReadLane
@@ -51,7 +54,7 @@ from kangshu.app.messages.replaying import Replays
 from kangshu.app.notices import Notifier, mail_server, make_workers
 from kangshu.app.pipeline import ASSESS_JOB
 from kangshu.app.platform import Platform, open_platform
-from kangshu.app.subscriptions import MERGE_JOB, subscribers
+from kangshu.app.subscriptions import MATCH_JOB, MERGE_JOB, subscribers
 from kangshu.app.uploads import JOB, Uploads, queue_file
 from kangshu.app.watching import watch
 from kangshu.app.whereabouts import LakeWhereabouts
@@ -74,6 +77,7 @@ _PRUNE_SECONDS = 3600.0
 _MESSAGE_ROWS_SECONDS = 60.0
 _DEADLINE_SECONDS = 3600.0
 _CATALOGUE_SECONDS = 1800.0
+_CARDS_SECONDS = 3600.0
 _PARENT_SECONDS = 1.0
 _FAREWELL_SECONDS = 20  # what requests under way are given at a stop
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -201,6 +205,7 @@ def build_app(
     region = platform.settings.region_name
     limit = platform.settings.upload_limit_mib << 20
     registry = CollectorRegistry() if registry is None else registry
+    offices = Offices(platform)
     pages = console.build(
         console.Services(
             database=platform.database,
@@ -217,6 +222,7 @@ def build_app(
             lake_home=platform.home,
             inbox=inbox,
             anchor=platform.anchor,
+            card_office=offices,
             region=Text(zh=region, en=region) if region else platform.pack.title,
             upload_limit_bytes=limit,
             fonts=Path(platform.settings.pdf_fonts) if platform.settings.pdf_fonts else None,
@@ -237,7 +243,9 @@ def build_app(
             submit_upload=uploads.submit,
             take_message=lane.take,
             write_fhir=lane.write_fhir,
+            card_office=offices,
             read_fhir=ReadLane(platform.database, clock=platform.clock, whereabouts=whereabouts),
+            authorities=lane.tools.authorities,
             whereabouts=whereabouts,
             lake_home=platform.home,
             inbox=inbox,
@@ -259,13 +267,14 @@ async def background(platform: Platform) -> AsyncIterator[None]:
     """Work in the background: queued files, the audit chain, the lake's order, the watched folder."""
     await _settle_after_start(platform)
     stop = asyncio.Event()
-    uploads = Uploads(platform)
+    uploads, offices = Uploads(platform), Offices(platform)
     worker = jobs.Worker(
         platform.database,
         {
             JOB: uploads.work,
             MERGE_JOB: lambda job: merge_dataset(platform, job),
             ASSESS_JOB: lambda job: assess_job(platform, job),
+            MATCH_JOB: lambda job: match_job(platform, job),
         },
         platform.clock,
         platform.settings.job_lease_seconds,
@@ -291,6 +300,7 @@ async def background(platform: Platform) -> AsyncIterator[None]:
         _repeat(stop, _PRUNE_SECONDS, "prune", lambda: prune_messages(platform)),
         _repeat(stop, _MESSAGE_ROWS_SECONDS, "quality", lambda: expect_message_rows(platform)),
         _repeat(stop, _DEADLINE_SECONDS, "deadlines", lambda: watch_deadlines(platform)),
+        _repeat(stop, _CARDS_SECONDS, "cards", lambda: keep_cards(platform, offices)),
         _repeat(stop, _CATALOGUE_SECONDS, "catalogue", lambda: refresh_catalogue(platform)),
     ]
     if folder := platform.settings.watch_folder:

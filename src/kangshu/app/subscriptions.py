@@ -13,6 +13,7 @@ from kangshu.storage.database import Connection
 from kangshu.storage.outbox import Announcement, Handler
 
 MERGE_JOB = "lake.merge"
+MATCH_JOB = "identity.match"
 
 
 def listeners(pack: Pack) -> Sequence[Listener]:
@@ -39,3 +40,5 @@ async def _queue_merge(connection: Connection, announcement: Announcement) -> No
     await jobs.enqueue(
         connection, kind=MERGE_JOB, payload={"dataset": dataset}, unique_key=f"{MERGE_JOB}/{dataset}"
     )
+    # Its new persons may be known under another number.
+    await jobs.enqueue(connection, kind=MATCH_JOB, payload={}, unique_key=MATCH_JOB)

@@ -21,7 +21,16 @@ DOCUMENT = "document.download"
 VERIFY = "audit.verify"
 EXPORT = "console.receipts-export"
 RULE_TRIAL = "quality.rule-try"
+REVIEW_OPEN = "review.open"
+REVIEW_SAY = "review.say"
+LINK_DRAW = "link.draw"
+LINK_JUDGE = "link.judge"
+MERGE_UNDO = "person.split"
+SPLIT = "person.separate"
+SPLIT_UNDO = "person.reunite"
 REFUSED = "console.refused"
+CARDS_EXPORT = "console.cards-export"
+CARD_SEARCH = "console.card-search"
 
 ACTIONS = (
     SIGN_IN,
@@ -36,7 +45,15 @@ ACTIONS = (
     VERIFY,
     EXPORT,
     RULE_TRIAL,
+    REVIEW_OPEN,
+    REVIEW_SAY,
+    LINK_DRAW,
+    LINK_JUDGE,
+    SPLIT,
+    SPLIT_UNDO,
     REFUSED,
+    CARDS_EXPORT,
+    CARD_SEARCH,
 )
 """Every act that the console itself records."""
 

@@ -13,6 +13,7 @@ from kangshu.declarations import Dataset, Severity
 from kangshu.quality import Cell, find_rule
 from kangshu.quality.rectifying import (
     NEEDED_FOR,
+    Act,
     Standing,
     StandingFinding,
     Task,
@@ -22,9 +23,12 @@ from kangshu.quality.rectifying import (
     state_title,
 )
 from kangshu.quality.scoring import InstitutionScore, message_of, title_of
+from kangshu.security.principals import Permission
 
 HOME = "/console/quality/institution"
 TASKS = "/console/quality/tasks"
+_ANSWERS = frozenset({Act.ACKNOWLEDGE, Act.SUBMIT})
+"""What an institution does with a task that it was given."""
 _TONES = ("bad", "orange", "warn")  # red, orange, yellow
 
 
@@ -110,9 +114,14 @@ def task_row(visit: Visit, task: Task, *, today: date, names: Mapping[str, str])
         may=frozenset(
             act.value
             for act, permission in NEEDED_FOR.items()
-            if may_take(task=task, act=act) and visit.staff.may(permission)
+            if may_take(task=task, act=act) and visit.staff.may(permission) and _is_ones_own(visit, act)
         ),
     )
+
+
+def _is_ones_own(visit: Visit, act: Act) -> bool:
+    """Return whether the act is on the visitor's side: who manages tasks does not answer them as well."""
+    return act not in _ANSWERS or not visit.staff.may(Permission.MANAGE_QUALITY)
 
 
 def dataset_title(visit: Visit, name: str) -> str:

@@ -142,6 +142,26 @@ _GROUPS = (
         ),
     ),
     Group(
+        title="nav.health_cards",
+        entries=(
+            Entry(href="/console/cards", title="nav.cards", icon="card", key="h", may=Permission.SEE_CARDS),
+            Entry(
+                href="/console/cards/window",
+                title="nav.card_window",
+                icon="account",
+                key="w",
+                may=Permission.MANAGE_CARDS,
+            ),
+            Entry(
+                href="/console/cards/check",
+                title="nav.card_check",
+                icon="keys",
+                key="j",
+                may=Permission.USE_CARDS,
+            ),
+        ),
+    ),
+    Group(
         title="nav.standards",
         entries=(
             Entry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from kangshu.consent import Whereabouts
 from kangshu.declarations import Dataset, Pack
+from kangshu.healthcard import Office
 from kangshu.intake import Receipt
 from kangshu.intake.messages import ReplayMessages
 from kangshu.kernel.clock import Clock
@@ -73,6 +74,8 @@ class Services:
     """Where the head of the audit chain is kept."""
     replay: ReplayMessages | None = None
     """Tries refused messages again; without it the pages offer no such thing."""
+    card_office: Callable[[], Awaitable[Office]] | None = None
+    """Opens the office of health cards, once; without it their pages are not there."""
     region: Text = field(default_factory=lambda: Text(zh="", en=""))
     zone: tzinfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
     fonts: Path | None = None

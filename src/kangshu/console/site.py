@@ -23,6 +23,9 @@ from kangshu.console.overview_figures import FiguresCache
 from kangshu.console.pages import (
     account,
     audit,
+    card_check,
+    card_window,
+    cards,
     catalogue,
     circular,
     coverage,
@@ -31,6 +34,7 @@ from kangshu.console.pages import (
     entries,
     institution_quality,
     institutions,
+    linkage,
     mending,
     messages,
     overview,
@@ -85,6 +89,10 @@ def build(services: Services) -> Starlette:
         entries,
         documents,
         reviews,
+        linkage,
+        cards,
+        card_check,
+        card_window,
         audit,
         account,
     ):

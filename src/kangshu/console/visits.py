@@ -62,7 +62,16 @@ _FLASHES: Mapping[str, Flash] = {
         Flash(tone="info", key="flash.closed"),
         Flash(tone="ok", key="flash.task_done"),
         Flash(tone="ok", key="flash.reviewed"),
+        Flash(tone="ok", key="flash.review_decided"),
+        Flash(tone="info", key="flash.review_waits"),
+        Flash(tone="ok", key="flash.links_drawn"),
+        Flash(tone="ok", key="flash.link_judged"),
+        Flash(tone="ok", key="flash.person_split"),
+        Flash(tone="ok", key="flash.undone"),
         Flash(tone="ok", key="flash.circular_issued"),
+        Flash(tone="ok", key="flash.card_new"),
+        Flash(tone="info", key="flash.card_known"),
+        Flash(tone="ok", key="flash.card_done"),
     )
 }
 

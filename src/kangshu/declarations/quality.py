@@ -42,7 +42,8 @@ class Measure:
     `sql` is an aggregate over the rows of the cell. With `fingerprint` instead, the measure is the share of
     rows whose values of these SQL expressions also stand in a row of the same institution `months_back`
     months before: what is copied looks alike. In a rule's `suspects` the name of such a measure is true for a
-    row that is alike to an earlier one.
+    row that is alike to an earlier one. A measure that is a share of something is shown as per cent and says
+    of what (`share_of`).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Measure:
     sql: str = ""
     fingerprint: tuple[str, ...] = ()
     months_back: int = 1
+    share_of: Text | None = None
     line: int = 0
 
 

@@ -169,6 +169,7 @@ def _read_measure(table: Table) -> Measure:
         sql=table.string("sql", default="").strip(),
         fingerprint=tuple(one.strip() for one in table.strings("fingerprint")),
         months_back=1 if months_back is None else months_back,
+        share_of=table.text("share_of") if table.has("share_of") else None,
         line=table.line,
     )
     table.refuse_unknown()

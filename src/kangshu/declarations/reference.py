@@ -129,7 +129,9 @@ def _measures(dataset: Dataset) -> Iterator[str]:
     yield "| 名称 name | | | 算法 how |"
     yield "|---|---|---|---|"
     for measure in dataset.measures:
-        titles = f"{_cell(measure.title.zh)} | {_cell(measure.title.en)}"
+        of = measure.share_of
+        titles = f"{_cell(measure.title.zh)}{f'（占{_cell(of.zh)}）' if of else ''} | "
+        titles += f"{_cell(measure.title.en)}{f' (of {_cell(of.en)})' if of else ''}"
         yield f"| `{measure.name}` | {titles} | {_how(measure)} |"
     yield ""
 

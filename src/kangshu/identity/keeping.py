@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias
 
 from kangshu.identity import store
+from kangshu.identity.accounts import account_columns
 from kangshu.identity.evidence import NOBODY, REASONS, newcomer
+from kangshu.identity.linkage.model import Account
+from kangshu.identity.matching import Asked, half_of
 from kangshu.identity.model import EventKind
 from kangshu.identity.normalising import PART_PREFIX, UNKNOWN_DAY
 from kangshu.identity.rules import Known
@@ -20,6 +23,9 @@ from kangshu.storage.database import Connection, Record
 
 Value: TypeAlias = "bytes | str | None"
 """Sealed as it is stored, or in clear as a subject told it, or not known."""
+
+NO_ENTRY = -1
+"""Stands for the identifier of a review entry about two persons that have none in common."""
 
 _TALLY_ROWS_MOST = 2_000
 
@@ -74,11 +80,25 @@ class Event:
     sex: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weighing:
+    """Why a record was linked to a person (then `other` is None), or may be one with another."""
+
+    person: int
+    other: int | None
+    account: Account
+    entries: tuple[int, ...] = ()
+    """The identifiers that came to the person with the record."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class News:
     """What is to be stored; holdings, settlements and reviews are as `Rules` gathers them.
 
-    The entries of identifiers are their places in `identifiers` and `digests`.
+    The entries of identifiers are their places in `identifiers` and `digests`; a review without one has
+    `NO_ENTRY`. `profiles` go to the persons beside them, `keys` are as `Found.learn` returns them.
+    `review_weighings` are places in `weighings` by the place of a review. Newcomers that are not `compared`
+    wait for it.
     """
 
     newcomers: Sequence[Person]
@@ -89,6 +109,11 @@ class News:
     events: Sequence[Event]
     identifiers: Sequence[ToldIdentifier]
     digests: Sequence[bytes]
+    profiles: Sequence[tuple[Asked, int]] = ()
+    keys: Sequence[tuple[int, int, int]] = ()
+    weighings: Sequence[Weighing] = ()
+    review_weighings: Mapping[int, int] = field(default_factory=dict[int, int])
+    compared: bool = True
 
 
 async def keep(
@@ -114,6 +139,7 @@ async def keep(
         *(news.identifiers[entry].value for entry, *_ in holdings),
         *(event.name for event in news.events),
         *(event.phone for event in news.events),
+        *(asked.text for asked, _ in news.profiles),
     ]
     sealed = iter(_sealed(values, keys, random))
     names, phones = list(islice(sealed, len(people))), list(islice(sealed, len(people)))
@@ -123,19 +149,29 @@ async def keep(
             _holding(news, holding, value)
             for holding, value in zip(holdings, islice(sealed, len(holdings)), strict=True)
         ],
-        reviews=[_review(news, review) for review in news.reviews],
+        reviews=[_review(news, place) for place in range(len(news.reviews))],
         parts=_parts(people, keys),
+        keys=sorted((key, variant, _place(person)) for key, variant, person in news.keys),
+        accounts=[_weighing(news, one) for one in news.weighings],
+        unmatched=bool(news.newcomers) and not news.compared,
     )
     first = len(news.newcomers)
     changes = zip(news.touched, names[first:], phones[first:], strict=True)
     changed = sorted((_change(*change) for change in changes), key=lambda row: row[0])
-    old = list(sealed)
-    if not (any(vars(new).values()) or changed or news.events or news.settlements):
+    old = list(islice(sealed, 2 * len(news.events)))
+    new = replace(
+        new,
+        profiles=[
+            (asked.digest, value, _place(person))
+            for (asked, person), value in zip(news.profiles, sealed, strict=True)
+        ],
+    )
+    if not (new or changed or news.events or news.settlements):
         return []
     ids: list[int] = []
     async with connection.transaction():
-        if any(vars(new).values()):
-            ids = await store.add_new(connection, new, origin=origin, now=now)
+        if new:
+            ids = await store.add_new(connection, new, origin=origin, actor=actor, now=now)
         if changed or news.events or news.settlements:
             rows = store.ChangedRows(
                 persons=changed,
@@ -152,11 +188,6 @@ async def keep(
             # One call in 256: each adds a row to the tally, and somebody has to add them up.
             await store.gather_tally(connection, most=_TALLY_ROWS_MOST)
     return ids
-
-
-def half_of(digest: bytes) -> int:
-    """Return the first half of a digest as the number that is stored."""
-    return int.from_bytes(digest[:8], signed=True)
 
 
 def resolved(person: int, ids: Sequence[int]) -> int:
@@ -194,11 +225,21 @@ def _holding(news: News, holding: tuple[int, int, int, int], value: bytes | None
     return news.digests[entry], variant, int(told.kind), bool(disputed), value, told.issuer, _place(person)
 
 
-def _review(news: News, review: tuple[int, int, int, int]) -> tuple[Any, ...]:
-    entry, person, other, reason = review
+def _review(news: News, place: int) -> tuple[Any, ...]:
+    entry, person, other, reason = news.reviews[place]
+    weighing = news.review_weighings.get(place)
+    numbered = None if weighing is None else weighing + 1
+    who, text = (_place(person), _place(other)), REASONS[reason].value
+    if entry == NO_ENTRY:
+        return *who, None, text, None, None, numbered
     told = news.identifiers[entry]
-    text = REASONS[reason].value
-    return _place(person), _place(other), int(told.kind), text, news.digests[entry], told.issuer
+    return *who, int(told.kind), text, news.digests[entry], told.issuer, numbered
+
+
+def _weighing(news: News, one: Weighing) -> tuple[Any, ...]:
+    digests = b"".join(news.digests[entry] for entry in one.entries) if one.other is None else None
+    other = None if one.other is None else _place(one.other)
+    return _place(one.person), other, *account_columns(one.account), digests
 
 
 def _change(person: Person, name: bytes | None, phone: bytes | None) -> tuple[Any, ...]:

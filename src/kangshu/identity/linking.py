@@ -239,6 +239,9 @@ class Linker:
                 store.add_persons(connection, columns=persons, day=outcome.now.date()),
                 asyncio.to_thread(outcome.identifier_columns, ids),
             )
+            await store.add_unmatched(
+                connection, first=int(ids.min()), last=int(ids.max()), origin=self._origin
+            )
         else:
             identifiers = await asyncio.to_thread(outcome.identifier_columns, ids)
         if outcome.holdings:

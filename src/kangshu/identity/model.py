@@ -19,10 +19,11 @@ class IdentifierKind(IntEnum):
 
 
 class ReviewReason(StrEnum):
-    """Why two persons hold the same identifier."""
+    """Why a human should look at two persons: the first two hold the same identifier."""
 
     CONTRADICTION = "contradiction"  # name and birth date differ, or they own different resident numbers
     POSSIBLE_DUPLICATE = "possible-duplicate"  # nothing speaks against their being one person
+    POSSIBLE_MATCH = "possible-match"  # no identifier in common, but what they tell is alike: see the account
 
 
 class ReviewState(StrEnum):
@@ -41,6 +42,9 @@ class EventKind(IntEnum):
     CORRECTED = 3  # a message told something else than before: the event says what was
     MERGED = 4
     SPLIT = 5  # a merge was undone
+    LINKED = 6  # a record was taken for this person by what it tells: see the account
+    SEPARATED = 7  # identifiers were taken out of a person into a new one
+    REUNITED = 8  # that was undone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +85,19 @@ class Identifier:
     """The file that told it."""
     person: int
     """Who holds it: the person asked for, or one that was merged with it."""
+    key: str = ""
+    """Names this holding, and tells nothing of the number: what `split_person` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """Two persons that hold one identifier: a human should say whether they are one."""
+    """Two persons that hold one identifier, or tell alike: a human should say whether they are one."""
 
     id: int
     person: int
     other: int
-    kind: IdentifierKind
+    kind: IdentifierKind | None
+    """None where they have no identifier in common (`POSSIBLE_MATCH`)."""
     issuer: str | None
     reason: ReviewReason
     state: ReviewState
@@ -98,6 +105,8 @@ class Review:
     created_at: datetime
     decided_at: datetime | None
     decided_by: str | None
+    account: int | None = None
+    """The weighing of the two, where one is kept: `get_account`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +135,13 @@ class Event:
     actor: str
     origin: int | None
     former: FormerFacts | None = None
+    reason: str | None = None
+    weight: float | None = None
+    """Bits, where a program decided."""
+    model: str | None = None
+    """The version of the model by which it decided."""
+    operation: int | None = None
+    """The merge or the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +158,29 @@ class PersonMerge:
     actor: str
     reason: str
     origin: int | None
+    undone_at: datetime | None
+    undone_by: str | None
+    weight: float | None = None
+    """Bits, where a program merged them."""
+    model: str | None = None
+    """The version of the model by which it did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonSplit:
+    """A decision that some identifiers of `person` are somebody else's, for whom `created` was made.
+
+    Once undone, `created` means the same human as `person`.
+    """
+
+    id: int
+    person: int
+    created: int
+    at: datetime
+    actor: str
+    reason: str
+    identifiers: int
+    """How many were taken out."""
     undone_at: datetime | None
     undone_by: str | None
 

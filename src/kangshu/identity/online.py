@@ -14,15 +14,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
 from kangshu.identity import store
 from kangshu.identity.errors import LinkingBusyError
-from kangshu.identity.evidence import NOBODY
-from kangshu.identity.keeping import Event, News, Person, half_of, keep, known_person, resolved
-from kangshu.identity.model import EventKind, IdentifierKind
+from kangshu.identity.evidence import NOBODY, REASONS, newcomer
+from kangshu.identity.keeping import (
+    NO_ENTRY,
+    Event,
+    News,
+    Person,
+    Weighing,
+    keep,
+    known_person,
+    resolved,
+)
+from kangshu.identity.linkage import Account, LinkageModel, Registration, Verdict
+from kangshu.identity.matching import (
+    Asked,
+    Decision,
+    Found,
+    ask,
+    decide,
+    half_of,
+    look_up,
+    registration_of,
+    weigh,
+)
+from kangshu.identity.model import EventKind, IdentifierKind, ReviewReason
 from kangshu.identity.normalising import NAME_PREFIX, UNKNOWN_DAY
 from kangshu.identity.rules import RESIDENT, Known, Rules, Telling
 from kangshu.identity.subjects import Told, ToldIdentifier, name_key_of, read_subject
@@ -53,6 +74,7 @@ async def link_claims(
     actor: str,
     random: Callable[[int], bytes],
     correct: bool = True,
+    model: LinkageModel | None = None,
 ) -> list[int | None]:
     """Return the person of each subject, creating those whom nobody knows; None where too little is told.
 
@@ -61,12 +83,18 @@ async def link_claims(
     they are and only unknown ones are filled, as with files. A number of someone who was merged leads to
     the one who holds it; `persons_meaning` tells who means the same human.
 
+    With a `model`, who would become a new person is weighed against whom the index knows: linked to the one
+    that it must be, with an account, or a new person with a review entry where it may be one. Without, new
+    persons wait to be compared (`match_newcomers`).
+
     Raises:
         LinkingBusyError: others changed the same persons in every round.
     """
     batch = Batch.of(claims, keys=keys)
     for _ in range(_ROUNDS):
         rules = await _load(connection, batch, keys)
+        if model is not None:
+            await _load_candidates(connection, rules, batch, claims, keys=keys, model=model)
         persons = [rules.decide(batch.telling(row), correct=correct) for row in range(len(claims))]
         news = News(
             newcomers=[cast("Person", person) for person in rules.newcomers],
@@ -77,6 +105,11 @@ async def link_claims(
             events=rules.events,
             identifiers=batch.identifiers,
             digests=batch.digests,
+            profiles=rules.profiles,
+            keys=rules.keys,
+            weighings=rules.weighings,
+            review_weighings=rules.review_weighings,
+            compared=model is not None,
         )
         try:
             ids = await keep(connection, news, keys=keys, random=random, now=now, origin=origin, actor=actor)
@@ -162,6 +195,35 @@ async def _load(connection: Connection, batch: Batch, keys: Keys) -> _OnlineRule
     return rules
 
 
+async def _load_candidates(
+    connection: Connection,
+    rules: _OnlineRules,
+    batch: Batch,
+    claims: Sequence[Subject],
+    *,
+    keys: Keys,
+    model: LinkageModel,
+) -> None:
+    """Give the rules whom the claims that bring something new may tell of."""
+    records: dict[int, Registration] = {}
+    for row in range(len(claims)):
+        told = batch.subjects[row]
+        claim = batch.telling(row)
+        useful = rules.useful(claim, told)
+        if useful.identifiers and not rules.is_no_news(useful):
+            left = {slot for _, slot, _ in useful.identifiers}
+            useless = frozenset(
+                one.value for one in told.identifiers if one.value and batch.slots[one.text] not in left
+            )
+            records[row] = registration_of(claims[row], useless=useless)
+    different = list(dict.fromkeys(records.values()))
+    asked = dict(zip(different, ask(model, keys, different), strict=True))
+    found, persons = await look_up(connection, keys=keys, asked=list(asked.values()))
+    for one in persons:
+        rules.person(one)
+    rules.weigh_by(model, found, {row: asked[record] for row, record in records.items()})
+
+
 async def _load_holders(connection: Connection, rules: _OnlineRules, batch: Batch, *, start: int) -> None:
     found = await store.find_known(connection, digests=batch.digests[start:], limit=HOLDERS_MOST)
     for row in found:
@@ -186,6 +248,18 @@ class _OnlineRules(Rules):
         self._keys = keys
         self.persons: dict[int, Person] = {}
         self.events: list[Event] = []
+        self.profiles: list[tuple[Asked, int]] = []
+        self.keys: list[tuple[int, int, int]] = []
+        self.weighings: list[Weighing] = []
+        self.review_weighings: dict[int, int] = {}
+        self._model: LinkageModel | None = None
+        self._found = Found()
+        self._asked: dict[int, Asked] = {}
+        self._decision = Decision()
+
+    def weigh_by(self, model: LinkageModel, found: Found, asked: dict[int, Asked]) -> None:
+        """Weigh who would be new, by the claims' rows, against whom was found."""
+        self._model, self._found, self._asked = model, found, asked
 
     def person(self, row: Record) -> Person:
         """Return the person in a row of the store, always the same one."""
@@ -204,10 +278,10 @@ class _OnlineRules(Rules):
         person = self._settled(claim)
         held = correct and self._holders_of_own(claim)
         if person is None:
-            claim = self._useful(claim, told)
+            claim = self.useful(claim, told)
             if not claim.identifiers:
                 return NOBODY
-            person = cast("Person", self.take(claim))
+            person = self._taken(claim)
             self._take_values(person, claim, told)
         if held and person.id in held:
             self._correct(person, claim, told)
@@ -217,6 +291,80 @@ class _OnlineRules(Rules):
         """Return how many of name and birth date are equal; a slip in a Latin name is no contradiction."""
         score = super().agreement(claim, person)
         return 0 if score < 0 and self._nearly_named(claim, cast("Person", person)) else score
+
+    def is_no_news(self, claim: Telling) -> bool:
+        """Whether somebody holds all of the claim's identifiers and nothing that it tells is unknown."""
+        person = super()._find(claim)
+        return person is not None and (
+            (not claim.name or claim.name in (person.name, person.former_name))
+            and (claim.birth == UNKNOWN_DAY or person.birth != UNKNOWN_DAY)
+            and (not claim.sex or person.has_sex)
+            and (not claim.phone or person.has_phone)
+            and all(
+                any(holder.person is person and holder.variant is not None for holder in self.holders[slot])
+                for _, slot, _ in claim.identifiers
+                if slot in self.holders
+            )
+            and all(slot in self.holders for _, slot, _ in claim.identifiers)
+        )
+
+    def _taken(self, claim: Telling) -> Person:
+        """Return whose the claim is, having learnt from it and from how it was weighed."""
+        self._decision = Decision()
+        held, reviewed = len(self.holdings), len(self.reviews)
+        person = cast("Person", self.take(claim))
+        asked = self._asked.get(claim.row)
+        if asked is None:
+            return person
+        decision = self._decision
+        entries = tuple(entry for entry, *_ in self.holdings[held:])
+        if decision.link and entries:
+            account = decision.link[1]
+            self.weighings.append(Weighing(person=person.id, other=None, account=account, entries=entries))
+        for other, account in decision.possible:
+            self._review_weighed(person, other, account, reviewed)
+        new, keys = self._found.learn(asked, person.id, person.root)
+        if new:
+            self.profiles.append((asked, person.id))
+            self.keys += keys
+        return person
+
+    def _find(self, claim: Telling) -> Known | None:
+        """Return whom the rules name, else whom the weights do."""
+        known = super()._find(claim)
+        asked = self._asked.get(claim.row)
+        if known is not None or asked is None or self._model is None:
+            return known
+        weighed: dict[int, Account] = {}
+        for root in self._found.candidates(asked):
+            account = weigh(self._model, asked.profile, self._found.profiles.get(root, ()))
+            if account is None:
+                continue
+            person = self._standing(root)
+            rival = claim.resident and person.resident not in (0, claim.resident)
+            if rival and account.verdict is Verdict.LINK:
+                account = replace(account, verdict=Verdict.POSSIBLE)
+            weighed[root] = account
+        self._decision = decide(self._model, weighed)
+        return self._standing(self._decision.link[0]) if self._decision.link else None
+
+    def _standing(self, root: int) -> Known:
+        return self.newcomers[newcomer(root)] if root < NOBODY else self.persons[root]
+
+    def _review_weighed(self, person: Person, other: int, account: Account, start: int) -> None:
+        """Ask for a review of two persons that may be one; who shares a number is reviewed already."""
+        self.weighings.append(Weighing(person=person.id, other=other, account=account))
+        place = len(self.weighings) - 1
+        for number in range(start, len(self.reviews)):
+            if self._standing_of(self.reviews[number][2]) == other:
+                self.review_weighings.setdefault(number, place)
+                return
+        reason = REASONS.index(ReviewReason.POSSIBLE_MATCH)
+        self.review_weighings[len(self.reviews)] = place
+        self.reviews.append((NO_ENTRY, person.id, other, reason))
+
+    def _standing_of(self, person: int) -> int:
+        return person if person < NOBODY else self.persons[person].root
 
     def _settled(self, claim: Telling) -> Person | None:
         """Return the person of a claim about which nothing is left to do, as `deciding.settle` does."""
@@ -236,7 +384,7 @@ class _OnlineRules(Rules):
         )
         return person if fits and Rules.agreement(self, claim, person) >= 0 else None
 
-    def _useful(self, claim: Telling, told: Told) -> Telling:
+    def useful(self, claim: Telling, told: Told) -> Telling:
         """Return the claim without numbers that say nothing, as too many different people have them."""
         useless = {
             place

@@ -7,13 +7,21 @@ points one person at another. Whoever reads asks `persons_meaning` which numbers
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
 
 from kangshu.identity import store
+from kangshu.identity.apart import (
+    Cause,
+    are_apart,
+    keep_apart,
+    lift_by_merge,
+    restore_of_merge,
+)
 from kangshu.identity.errors import (
+    KeptApartError,
     LinkingBusyError,
     MergeUndoneError,
     MergeUnknownError,
@@ -49,7 +57,7 @@ async def decide_review(
     """Write down whether the two persons of a review entry are one, and return the entry.
 
     The decision is kept for the merging of persons and changes neither of them: rows stay with the person
-    to whom they were linked.
+    to whom they were linked. Who are two persons are never merged by a program again.
 
     Raises:
         ReviewUnknownError: there is no such entry.
@@ -62,7 +70,18 @@ async def decide_review(
         raise ReviewDecidedError(say["review_decided"])
     state = ReviewState.SAME if same else ReviewState.DIFFERENT
     await store.close_review(connection, review=review, state=state.value, now=now, actor=actor, note=note)
-    await _note(connection, [entry.person, entry.other], EventKind.REVIEWED, actor=actor, now=now)
+    if not same:
+        await keep_apart(
+            connection,
+            one=entry.person,
+            other=entry.other,
+            actor=actor,
+            cause=Cause.REVIEW,
+            operation=review,
+            now=now,
+        )
+    why = _Why(reason=note or None)
+    await _note(connection, [entry.person, entry.other], EventKind.REVIEWED, actor=actor, now=now, why=why)
     return replace(entry, state=state, decided_at=now, decided_by=actor)
 
 
@@ -75,20 +94,25 @@ async def merge_persons(
     reason: str,
     now: datetime,
     origin: int | None = None,
+    weight: float | None = None,
+    model: str | None = None,
 ) -> PersonMerge | None:
     """Make two persons one, for whom the survivor stands, and return the merge; None where they are one.
 
     Each stands for all that were merged with it before: of somebody absorbed earlier, his survivor is meant.
     Nothing moves. Open review entries between the two are closed with it. Merges of the same persons wait
-    for each other.
+    for each other. A program that merges says by which `weight` (bits) and which version of a `model`.
 
     Raises:
         PersonUnknownError: one of them does not exist.
+        KeptApartError: a program would merge whom a human told apart.
         LinkingBusyError: others kept merging the same persons.
     """
     kept, gone = await _locked_groups(connection, survivor, absorbed)
     if kept[0] == gone[0]:
         return None
+    if model is not None and await are_apart(connection, some=kept, others=gone):
+        raise KeptApartError(say["kept_apart"])
     merge = PersonMerge(
         **await store.add_merge(
             connection,
@@ -99,12 +123,18 @@ async def merge_persons(
             reason=reason,
             origin=origin,
             now=now,
+            weight=weight,
+            model=model,
         )
     )
+    await lift_by_merge(connection, some=kept, others=gone, merge=merge.id, actor=actor, now=now)
     await store.close_reviews_between(
         connection, merge=merge.id, some=kept, others=gone, actor=actor, note=reason, now=now
     )
-    await _note(connection, [kept[0], gone[0]], EventKind.MERGED, actor=actor, now=now, origin=origin)
+    why = _Why(reason=reason or None, weight=weight, model=model, operation=merge.id)
+    await _note(
+        connection, [kept[0], gone[0]], EventKind.MERGED, actor=actor, now=now, origin=origin, why=why
+    )
     return merge
 
 
@@ -172,7 +202,7 @@ async def undo_merge(connection: Connection, *, merge: int, actor: str, now: dat
     """Take a merge back, and return it: the absorbed person stands again for itself and who came with it.
 
     Everything else that was merged before or after stays so. Review entries that the merge closed are open
-    again.
+    again. What a program had merged, no program merges again.
 
     Raises:
         MergeUnknownError: there is no such merge.
@@ -195,8 +225,31 @@ async def undo_merge(connection: Connection, *, merge: int, actor: str, now: dat
     if undone is None:
         raise MergeUndoneError(say["merge_undone"])
     await store.reopen_reviews(connection, merge=merge)
-    await _note(connection, [group[0], row["absorbed"]], EventKind.SPLIT, actor=actor, now=now)
+    await restore_of_merge(connection, merge=merge)
+    if undone["model"] is not None:
+        await keep_apart(
+            connection,
+            one=undone["survivor"],
+            other=undone["absorbed"],
+            actor=actor,
+            cause=Cause.UNDO,
+            operation=merge,
+            now=now,
+        )
+    why = _Why(operation=merge)
+    await _note(connection, [group[0], row["absorbed"]], EventKind.SPLIT, actor=actor, now=now, why=why)
     return PersonMerge(**undone)
+
+
+async def locked_groups(connection: Connection, *, persons: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return for each person all that mean the same human, survivor first; nobody else changes them before
+    the transaction ends.
+
+    Raises:
+        PersonUnknownError: one of them does not exist.
+        LinkingBusyError: others kept merging the same persons.
+    """
+    return await _locked_groups(connection, *persons)
 
 
 def _followers(absorbed: int, edges: Sequence[tuple[int, int]]) -> list[int]:
@@ -228,6 +281,16 @@ async def _locked_groups(connection: Connection, *persons: int) -> list[tuple[in
     raise LinkingBusyError(say["linking_busy"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Why:
+    """What an event says besides who and when."""
+
+    reason: str | None = None
+    weight: float | None = None
+    model: str | None = None
+    operation: int | None = None
+
+
 async def _note(
     connection: Connection,
     persons: Sequence[int],
@@ -236,6 +299,7 @@ async def _note(
     actor: str,
     now: datetime,
     origin: int | None = None,
+    why: _Why = _Why(),
 ) -> None:
     """Write to both persons what happened between them."""
     one, other = persons
@@ -248,5 +312,9 @@ async def _note(
             "at": pa.array([now, now], pa.timestamp("us", tz="UTC")),
             "kind": pa.array([int(kind)] * 2, pa.int16()),
             "actor": pa.array([actor, actor]),
+            "reason": pa.array([why.reason] * 2, pa.string()),
+            "weight": pa.array([why.weight] * 2, pa.float64()),
+            "model": pa.array([why.model] * 2, pa.string()),
+            "operation": pa.array([why.operation] * 2, pa.int64()),
         },
     )

@@ -64,15 +64,36 @@ async def cross_references(
     Raises:
         PersonUnknownError: nobody holds the number.
     """
-    told = read_identifier(SubjectIdentifier(kind=kind, issuer=issuer, value=value), institution=None)
-    digests = digest_many(keys.lookup_key, [one.text for one in told])
-    holders = await store.find_holders_of(connection, digest=digests[0]) if digests else []
-    if not holders:
+    told = SubjectIdentifier(kind=kind, issuer=issuer, value=value)
+    survivor = await find_holder(connection, keys=keys, identifier=told)
+    if survivor is None:
         raise PersonUnknownError(say["person_unknown"])
-    survivor = holders[0]["survivor"]
     (person,) = await list_persons(connection, keys=keys, persons=[survivor])
     found = await list_identifiers_of(connection, keys=keys, groups=[(survivor, *person.absorbed)])
     return _wanted(found[survivor], wanted_issuers)
+
+
+async def find_holder(connection: Connection, *, keys: Keys, identifier: SubjectIdentifier) -> int | None:
+    """Return the person (of merged ones the survivor) who holds this number, the first undisputed one.
+
+    None where nobody does.
+    """
+    told = read_identifier(identifier, institution=None)
+    digests = digest_many(keys.lookup_key, [one.text for one in told])
+    holders = await store.find_holders_of(connection, digest=digests[0]) if digests else []
+    return holders[0]["survivor"] if holders else None
+
+
+async def describe_persons(connection: Connection, *, keys: Keys, persons: Sequence[int]) -> list[Candidate]:
+    """Return what an answer tells of these persons, in their order; ids that nobody has are left out.
+
+    Of one who was merged the survivor is described, once.
+    """
+    known = await list_persons(connection, keys=keys, persons=persons)
+    of = {one.person.id: one for one in await _candidates(connection, keys, known, None)}
+    standing = {number: one for one in of.values() for number in (one.person.id, *one.person.absorbed)}
+    found = [standing[person] for person in persons if person in standing]
+    return list({one.person.id: one for one in found}.values())
 
 
 async def known_issuers(connection: Connection, *, issuers: Sequence[str]) -> list[str]:

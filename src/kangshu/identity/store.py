@@ -38,8 +38,9 @@ _PERSON = """p.id, p.name_sealed, p.name_digest, p.sex, p.birth_date, p.phone_se
 _NUMBER = """LEFT JOIN LATERAL (SELECT i.sealed, i.digest FROM identity_identifier i
                 WHERE i.person = p.id AND i.kind = 1 AND NOT i.disputed
                 ORDER BY i.variant, i.digest LIMIT 1) n ON true"""
-_MERGE = "id, survivor, absorbed, at, actor, reason, origin, undone_at, undone_by"
-_REVIEW = "id, person, other, kind, issuer, reason, state, origin, created_at, decided_at, decided_by"
+_MERGE = "id, survivor, absorbed, at, actor, reason, origin, undone_at, undone_by, weight, model"
+_REVIEW = """id, person, other, kind, issuer, reason, state, origin, created_at, decided_at, decided_by,
+             account"""
 
 
 class CollisionError(Exception):
@@ -200,6 +201,70 @@ async def add_name_parts(connection: Connection, *, digests: Sequence[int], pers
     )
 
 
+async def add_unmatched(connection: Connection, *, first: int, last: int, origin: int | None) -> None:
+    """Note that the persons whom `origin` created with ids from `first` to `last` are not compared yet."""
+    await connection.execute(
+        "INSERT INTO identity_unmatched (first, last, origin) VALUES ($1, $2, $3)", first, last, origin
+    )
+
+
+async def take_unmatched(connection: Connection) -> Record | None:
+    """Return a span of persons that wait to be compared and on which nobody else works, the oldest first."""
+    return await connection.fetchrow(
+        """SELECT id, first, last, origin, anyway FROM identity_unmatched
+           ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"""
+    )
+
+
+async def read_unmatched(connection: Connection, *, span: Record, limit: int) -> list[Record]:
+    """Return the persons of the span who have no profile, by id, as sealed; `root` stands for each."""
+    return await connection.fetch(
+        """SELECT p.id, coalesce(p.survivor, p.id) AS root, p.name_sealed, p.phone_sealed, p.sex,
+               p.birth_date, p.resident
+           FROM identity_person p
+           WHERE p.id BETWEEN $1 AND $2 AND ($4 OR p.origin IS NOT DISTINCT FROM $3)
+               AND NOT EXISTS (SELECT FROM identity_profile f WHERE f.person = p.id)
+           ORDER BY p.id LIMIT $5""",
+        span["first"],
+        span["last"],
+        span["origin"],
+        span["anyway"],
+        limit,
+    )
+
+
+async def advance_unmatched(connection: Connection, *, span: Record, done: int) -> None:
+    """Note that the persons of the span up to `done` are compared."""
+    if done >= span["last"]:
+        await connection.execute("DELETE FROM identity_unmatched WHERE id = $1", span["id"])
+    else:
+        await connection.execute(
+            "UPDATE identity_unmatched SET first = $2 WHERE id = $1", span["id"], done + 1
+        )
+
+
+async def reviewed_pairs(connection: Connection, *, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return those of the pairs (the smaller id first) about whom there is a review entry, in any state."""
+    rows = await connection.fetch(
+        """SELECT t.one, t.other FROM unnest($1::bigint[], $2::bigint[]) AS t (one, other)
+           WHERE EXISTS (SELECT FROM identity_review r WHERE r.person = t.one AND r.other = t.other)
+               OR EXISTS (SELECT FROM identity_review r WHERE r.person = t.other AND r.other = t.one)""",
+        *_turned(pairs, 2),
+    )
+    return {(row["one"], row["other"]) for row in rows}
+
+
+async def note_merge(connection: Connection, *, one: int, other: int, merge: int) -> None:
+    """Write to the newest account of the two which merge followed from it."""
+    await connection.execute(
+        """UPDATE identity_account SET merge = $3 WHERE id = (SELECT max(id) FROM identity_account
+               WHERE person = $1 AND other = $2 AND verdict = 'link' AND merge IS NULL)""",
+        one,
+        other,
+        merge,
+    )
+
+
 async def add_reviews(connection: Connection, *, columns: Mapping[str, Any]) -> None:
     """Add open review entries."""
     await copy_in(connection, table="identity_review", columns=columns)
@@ -216,6 +281,42 @@ async def find_known(connection: Connection, *, digests: Sequence[bytes], limit:
     `slot` is the digest's place, from 0. Days are numbers, NULL where unknown.
     """
     return await connection.fetch("SELECT * FROM identity_known($1, $2)", digests, limit)
+
+
+async def find_candidates(
+    connection: Connection, *, digests: Sequence[int], holders: int, profiles: int
+) -> list[Record]:
+    """Return who is found under these blocking keys: two kinds of rows, as the function's comment tells.
+
+    A key with `holders` or more of them finds nobody; of a person at most so many `profiles` are read.
+    """
+    return await connection.fetch("SELECT * FROM identity_candidates($1, $2, $3)", digests, holders, profiles)
+
+
+async def list_accounts(
+    connection: Connection,
+    *,
+    account: int | None = None,
+    some: Sequence[int] = (),
+    others: Sequence[int] | None = None,
+    limit: int,
+) -> list[Record]:
+    """Return the account, or those of `some` persons (with one of `others`, where given), newest first."""
+    columns = """id, person, other, origin, at, actor, weight, prior, verdict, model, parts, guards, merge"""
+    if account is not None:
+        return await connection.fetch(f"SELECT {columns} FROM identity_account WHERE id = $1", account)
+    return await connection.fetch(
+        f"""SELECT {columns} FROM identity_account
+            WHERE id IN (
+                SELECT id FROM identity_account WHERE person = ANY ($1::bigint[])
+                    AND ($2::bigint[] IS NULL OR other = ANY ($2::bigint[]))
+                UNION ALL SELECT id FROM identity_account WHERE other = ANY ($1::bigint[])
+                    AND ($2::bigint[] IS NULL OR person = ANY ($2::bigint[])))
+            ORDER BY id DESC LIMIT $3""",
+        list(some),
+        None if others is None else list(others),
+        limit,
+    )
 
 
 async def read_facts(connection: Connection, *, persons: Sequence[int]) -> list[Record]:
@@ -235,13 +336,35 @@ class NewRows:
 
     `persons`: name_digest, name_sealed, phone_sealed, birth, sex, resident, former_name, former_birth.
     `identifiers`: digest, variant, kind, disputed, sealed, issuer, person; ascending by digest.
-    `reviews`: person, other, kind, reason, digest, issuer. `parts`: digest, person.
+    `reviews`: person, other, kind, reason, digest, issuer, place of the account from 1 or None.
+    `parts`: digest, person. `profiles`: digest, sealed, person. `keys`: digest, variant, person; ascending.
+    `accounts`: person, other, verdict, weight, prior, model, parts (JSON), guards (JSON), digests of the
+    identifiers of what was linked, one after the other, or None. `unmatched`: the new persons wait to be
+    compared.
     """
 
     persons: Sequence[tuple[Any, ...]] = ()
     identifiers: Sequence[tuple[Any, ...]] = ()
     reviews: Sequence[tuple[Any, ...]] = ()
     parts: Sequence[tuple[Any, ...]] = ()
+    profiles: Sequence[tuple[Any, ...]] = ()
+    keys: Sequence[tuple[Any, ...]] = ()
+    accounts: Sequence[tuple[Any, ...]] = ()
+    unmatched: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to add."""
+        return any(
+            (
+                self.persons,
+                self.identifiers,
+                self.reviews,
+                self.parts,
+                self.profiles,
+                self.keys,
+                self.accounts,
+            )
+        )
 
 
 _ADD_PERSONS = """WITH new AS MATERIALIZED (
@@ -271,33 +394,78 @@ _ADD_PERSONS = """WITH new AS MATERIALIZED (
         WHERE i.issuer IS NOT NULL
             AND NOT EXISTS (SELECT FROM identity_issuer k WHERE k.issuer = i.issuer)
         ORDER BY 1 ON CONFLICT DO NOTHING)"""
+_ADD_ACCOUNTS = """, why AS MATERIALIZED (
+        SELECT a.place, nextval('identity_account_id') AS id, coalesce(one.id, a.person) AS person,
+            coalesce(two.id, a.other) AS other, a.verdict, a.weight, a.prior, a.model, a.parts, a.guards,
+            a.digests
+        FROM unnest($%d::bigint[], $%d::bigint[], $%d::text[], $%d::double precision[],
+                $%d::double precision[], $%d::text[], $%d::text[], $%d::text[], $%d::bytea[])
+            WITH ORDINALITY AS a (person, other, verdict, weight, prior, model, parts, guards, digests, place)
+            LEFT JOIN new one ON one.place = a.person LEFT JOIN new two ON two.place = a.other),
+    accounts AS (INSERT INTO identity_account
+            (id, person, other, origin, at, actor, verdict, weight, prior, model, parts, guards, digests)
+        SELECT id, person, other, $1, $2, $%d, verdict, weight, prior, model, parts::jsonb,
+            ARRAY(SELECT jsonb_array_elements_text(guards::jsonb)),
+            CASE WHEN digests IS NOT NULL THEN ARRAY(SELECT substring(digests FROM n FOR 16)
+                FROM generate_series(1, length(digests), 16) n) END
+        FROM why),
+    linked AS (INSERT INTO identity_event (person, kind, origin, at, actor, account)
+        SELECT person, 6, $1, $2, $%d, id FROM why WHERE verdict = 'link' AND other IS NULL ORDER BY id)"""
 _ADD_REVIEWS = """, reviews AS (INSERT INTO identity_review
-            (person, other, kind, reason, digest, issuer, origin, created_at)
+            (person, other, kind, reason, digest, issuer, origin, created_at, account)
         SELECT coalesce(one.id, r.person), coalesce(two.id, r.other), r.kind, r.reason, r.digest, r.issuer,
-            $1, $2
-        FROM unnest($%d::bigint[], $%d::bigint[], $%d::smallint[], $%d::text[], $%d::bytea[], $%d::text[])
-                AS r (person, other, kind, reason, digest, issuer)
+            $1, $2, {account}
+        FROM unnest($%d::bigint[], $%d::bigint[], $%d::smallint[], $%d::text[], $%d::bytea[], $%d::text[],
+                $%d::bigint[]) AS r (person, other, kind, reason, digest, issuer, account)
             LEFT JOIN new one ON one.place = r.person LEFT JOIN new two ON two.place = r.other)"""
 _ADD_PARTS = """, parts AS (INSERT INTO identity_name_part (digest, person)
         SELECT DISTINCT n.digest, coalesce(new.id, n.person)
         FROM unnest($%d::bigint[], $%d::bigint[]) AS n (digest, person)
             LEFT JOIN new ON new.place = n.person
         ORDER BY 1, 2 ON CONFLICT DO NOTHING)"""
+_ADD_PROFILES = """, profiles AS (INSERT INTO identity_profile (digest, sealed, person, origin, at)
+        SELECT f.digest, f.sealed, coalesce(new.id, f.person), $1, $2
+        FROM unnest($%d::bigint[], $%d::bytea[], $%d::bigint[]) AS f (digest, sealed, person)
+            LEFT JOIN new ON new.place = f.person
+        ORDER BY 3, 1 ON CONFLICT DO NOTHING)"""
+_ADD_KEYS = """, keys AS (INSERT INTO identity_key (digest, variant, person)
+        SELECT k.digest, k.variant, coalesce(new.id, k.person)
+        FROM unnest($%d::bigint[], $%d::smallint[], $%d::bigint[]) AS k (digest, variant, person)
+            LEFT JOIN new ON new.place = k.person
+        ORDER BY 1, 2)"""
+_ADD_UNMATCHED = """, unmatched AS (INSERT INTO identity_unmatched (first, last, origin)
+        SELECT min(id), max(id), $1 FROM new HAVING count(*) > 0)"""
 
 
-async def add_new(connection: Connection, rows: NewRows, *, origin: int | None, now: datetime) -> list[int]:
-    """Add persons, holders, reviews and parts of names in one statement; return the ids of the persons.
+async def add_new(
+    connection: Connection, rows: NewRows, *, origin: int | None, actor: str, now: datetime
+) -> list[int]:
+    """Add all these rows in one statement; return the ids of the persons.
+
+    A record that was linked to a person by its account is an event of that person.
 
     Raises:
-        CollisionError: another transaction added one of the holders first; this one must go back to a
-            savepoint.
+        CollisionError: another transaction added one of the holders first, of an identifier or of a key;
+            this one must go back to a savepoint.
     """
     text = _ADD_PERSONS
     values = [origin, now, now.date(), *_turned(rows.persons, 8), *_turned(rows.identifiers, 7)]
-    for statement, given, width in ((_ADD_REVIEWS, rows.reviews, 6), (_ADD_PARTS, rows.parts, 2)):
+    if rows.accounts:
+        places = range(len(values) + 1, len(values) + 10)
+        text += _ADD_ACCOUNTS % (*places, places.stop, places.stop)
+        values += [*_turned(rows.accounts, 9), actor]
+    weighed = "(SELECT why.id FROM why WHERE why.place = r.account)" if rows.accounts else "r.account"
+    for statement, given, width in (
+        (_ADD_REVIEWS.replace("{account}", weighed), rows.reviews, 7),
+        (_ADD_PARTS, rows.parts, 2),
+        (_ADD_PROFILES, rows.profiles, 3),
+        (_ADD_KEYS, rows.keys, 3),
+    ):
         if given:
             text += statement % tuple(range(len(values) + 1, len(values) + 1 + width))
             values += _turned(given, width)
+    if rows.unmatched:
+        text += _ADD_UNMATCHED
     try:
         found = await connection.fetch(f"{text} SELECT id FROM new ORDER BY place DESC", *values)
     except asyncpg.UniqueViolationError as error:
@@ -376,12 +544,14 @@ async def add_merge(
     reason: str,
     origin: int | None,
     now: datetime,
+    weight: float | None = None,
+    model: str | None = None,
 ) -> Record:
     """Point `followers` (the absorbed person and who was merged into it) at the survivor; note it."""
     merge = await connection.fetchrow(
         f"""WITH pointed AS (UPDATE identity_person SET survivor = $1 WHERE id = ANY ($3::bigint[]))
-            INSERT INTO identity_merge (survivor, absorbed, at, actor, reason, origin)
-            VALUES ($1, $2, $4, $5, $6, $7) RETURNING {_MERGE}""",
+            INSERT INTO identity_merge (survivor, absorbed, at, actor, reason, origin, weight, model)
+            VALUES ($1, $2, $4, $5, $6, $7, $8, $9) RETURNING {_MERGE}""",
         survivor,
         absorbed,
         followers,
@@ -389,9 +559,16 @@ async def add_merge(
         actor,
         reason,
         origin,
+        weight,
+        model,
     )
     assert merge is not None, "what was inserted is returned"
     return merge
+
+
+async def point_at(connection: Connection, *, person: int, survivor: int) -> None:
+    """Let the person be one for whom the survivor stands."""
+    await connection.execute("UPDATE identity_person SET survivor = $2 WHERE id = $1", person, survivor)
 
 
 async def close_reviews_between(
@@ -714,7 +891,8 @@ async def list_events(
 ) -> list[Record]:
     """Return what happened to these persons, the newest first."""
     return await connection.fetch(
-        """SELECT id, at, kind, person, other, actor, origin, name_sealed, phone_sealed, birth_date, sex
+        """SELECT id, at, kind, person, other, actor, origin, name_sealed, phone_sealed, birth_date, sex,
+               reason, weight, model, operation
            FROM identity_event
            WHERE person = ANY ($1::bigint[]) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3""",
         persons,
@@ -750,7 +928,7 @@ def _review(row: Record) -> Review:
         id=row["id"],
         person=row["person"],
         other=row["other"],
-        kind=IdentifierKind(row["kind"]),
+        kind=None if row["kind"] is None else IdentifierKind(row["kind"]),
         issuer=row["issuer"],
         reason=ReviewReason(row["reason"]),
         state=ReviewState(row["state"]),
@@ -758,6 +936,7 @@ def _review(row: Record) -> Review:
         created_at=row["created_at"],
         decided_at=row["decided_at"],
         decided_by=row["decided_by"],
+        account=row["account"],
     )
 
 

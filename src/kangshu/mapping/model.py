@@ -43,6 +43,7 @@ class Subject:
     birth_date: date | None = field(default=None, repr=False)
     sex: str | None = None
     phone: str | None = field(default=None, repr=False)
+    address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

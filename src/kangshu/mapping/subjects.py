@@ -31,6 +31,7 @@ def subject_of(patient: Mapping[str, Any], *, sender: str, authorities: Authorit
         birth_date=_day(patient.get("birthDate")),
         sex=_SEX.get(patient.get("gender", "")),
         phone=_phone(patient.get("telecom", ())),
+        address=_address(patient.get("address", ())),
     )
 
 
@@ -122,3 +123,15 @@ def _phone(contacts: Sequence[Mapping[str, Any]]) -> str | None:
     return next(
         (one["value"] for one in mobile_first if one.get("system") in _PHONES and one.get("value")), None
     )
+
+
+def _address(addresses: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return where the person lives, from the largest part to the smallest, as Chinese addresses are told."""
+    for one in sorted(addresses, key=lambda one: (one.get("use") == "old", one.get("use") != "home")):
+        parts = [one.get(part) for part in ("state", "city", "district")]
+        lines = [line for line in one.get("line", ()) if isinstance(line, str)]
+        told = "".join(part for part in (*parts, *lines) if isinstance(part, str))
+        text = one.get("text")
+        if found := text if isinstance(text, str) and text.strip() else told:
+            return found
+    return None

@@ -4,6 +4,7 @@ SecurityError
   SignInRefusedError      forbidden    name, password or second factor do not fit, or the account is locked
   NotPermittedError       forbidden    your role does not include this
   ClientRefusedError      forbidden    the machine's id, secret or scope does not fit
+  SignatureRefusedError   forbidden    a signed request's headers, moment, nonce or signature do not fit
   PasswordTooWeakError    incorrect    choose another password
   AccountRefusedError     incorrect    the account's or client's details are not acceptable
   AccountExistsError      conflict     choose another name
@@ -17,6 +18,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kangshu.kernel.errors import KangshuError, Kind
+from kangshu.kernel.texts import Text
 
 
 class SecurityError(KangshuError):
@@ -39,6 +41,16 @@ class ClientRefusedError(SecurityError):
     """Use the machine's own id and secret, and ask only for scopes it was given."""
 
     kind: ClassVar[Kind] = Kind.FORBIDDEN
+
+
+class SignatureRefusedError(SecurityError):
+    """Sign the request anew; `word` says in one word what did not fit: header, time, signature or replay."""
+
+    kind: ClassVar[Kind] = Kind.FORBIDDEN
+
+    def __init__(self, text: Text, *, word: str, place: str | None = None) -> None:
+        super().__init__(text, place=place)
+        self.word = word
 
 
 class PasswordTooWeakError(SecurityError):

@@ -44,6 +44,10 @@ class Permission(StrEnum):
     SEE_AUDIT = "see-audit"
     MANAGE_ACCOUNTS = "manage-accounts"
     OPERATE = "operate"
+    USE_CARDS = "use-cards"
+    MANAGE_CARDS = "manage-cards"
+    HOLD_CARDS = "hold-cards"
+    SEE_CARDS = "see-cards"
 
 
 _EVERYBODY = frozenset({Permission.SEE_OVERVIEW, Permission.SEE_DECLARATIONS, Permission.SEE_DIRECTORY})
@@ -70,9 +74,18 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.FIND_PERSONS,
         Permission.READ_RECORDS,
         Permission.REVIEW_PERSONS,
+        Permission.SEE_CARDS,
+        Permission.MANAGE_CARDS,
+        Permission.HOLD_CARDS,
+        Permission.USE_CARDS,
     },
     Role.STATISTICIAN: _EVERYBODY
-    | {Permission.SEE_RECEIPTS, Permission.SEE_STATISTICS, Permission.SEE_QUALITY},
+    | {
+        Permission.SEE_RECEIPTS,
+        Permission.SEE_STATISTICS,
+        Permission.SEE_QUALITY,
+        Permission.SEE_CARDS,
+    },
     Role.CLINICIAN: _EVERYBODY | {Permission.FIND_PERSONS, Permission.READ_RECORDS, Permission.BREAK_GLASS},
     Role.INSTITUTION_IT: _EVERYBODY
     | {
@@ -84,8 +97,17 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.SUBMIT_MESSAGES,
         Permission.FIND_PERSONS,
         Permission.READ_RECORDS,
+        Permission.SEE_CARDS,
+        Permission.USE_CARDS,
     },
-    Role.DESK: _EVERYBODY | {Permission.FIND_PERSONS, Permission.READ_RECORDS},
+    Role.DESK: _EVERYBODY
+    | {
+        Permission.FIND_PERSONS,
+        Permission.READ_RECORDS,
+        Permission.SEE_CARDS,
+        Permission.MANAGE_CARDS,
+        Permission.HOLD_CARDS,
+    },
 }
 
 EXCLUSIVE_ROLES = frozenset({Role.ADMINISTRATOR, Role.AUDITOR})
@@ -101,6 +123,9 @@ SCOPE_PERMISSIONS: dict[str, frozenset[Permission]] = {
     "declarations.read": frozenset({Permission.SEE_DECLARATIONS}),
     "persons.find": frozenset({Permission.FIND_PERSONS}),
     "records.read": frozenset({Permission.READ_RECORDS}),
+    "cards.use": frozenset({Permission.USE_CARDS}),
+    "cards.manage": frozenset({Permission.MANAGE_CARDS}),
+    "cards.hold": frozenset({Permission.HOLD_CARDS}),
 }
 """What each scope of a machine client lets it do, for its own institution."""
 

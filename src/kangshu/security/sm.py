@@ -32,6 +32,8 @@ from kangshu.security.sm3 import hmac_sm3, sm3
 from kangshu.security.sm4 import (
     sm4_ctr,
     sm4_decrypt_block,
+    sm4_ecb_decrypt,
+    sm4_ecb_encrypt,
     sm4_encrypt_block,
     sm4_gcm_decrypt,
     sm4_gcm_encrypt,
@@ -50,6 +52,8 @@ __all__ = [
     "sm3",
     "sm4_ctr",
     "sm4_decrypt_block",
+    "sm4_ecb_decrypt",
+    "sm4_ecb_encrypt",
     "sm4_encrypt_block",
     "sm4_gcm_decrypt",
     "sm4_gcm_encrypt",

@@ -293,6 +293,89 @@ async def delete_expired(
     return int(sessions.split()[-1]) + int(tokens.split()[-1])
 
 
+async def insert_signing_key(
+    connection: Connection,
+    *,
+    key_id: str,
+    client_id: str,
+    procedure: str,
+    secret: bytes,
+    digest: bytes,
+    now: datetime,
+) -> bool:
+    """Return whether there is such an active client, whose key this is from now on."""
+    status = await connection.execute(
+        """INSERT INTO security_signing_key (id, client_id, procedure, secret, digest, created_at)
+           SELECT $1, id, $3, $4, $5, $6 FROM security_client WHERE id = $2 AND active""",
+        key_id,
+        client_id,
+        procedure,
+        secret,
+        digest,
+        now,
+    )
+    return status == "INSERT 0 1"
+
+
+async def find_signing_key(connection: Connection, *, key_id: str) -> tuple[Client, str, bytes, bytes] | None:
+    """Return the client, procedure, stored secret and its digest of a key that is in use."""
+    row = await connection.fetchrow(
+        """SELECT c.*, k.procedure, k.secret, k.digest
+           FROM security_signing_key k JOIN security_client c ON c.id = k.client_id
+           WHERE k.id = $1 AND k.active AND c.active""",
+        key_id,
+    )
+    return (_client(row), row["procedure"], row["secret"], row["digest"]) if row else None
+
+
+async def list_signing_keys(
+    connection: Connection, *, institutions: Sequence[str] | None, limit: int
+) -> list[tuple[Client, str, str, bool, datetime]]:
+    """Return client, id, procedure, whether in use, and when made, of the keys of these institutions."""
+    rows = await connection.fetch(
+        """SELECT c.*, k.id AS key_id, k.procedure, k.active AND c.active AS in_use, k.created_at AS made_at
+           FROM security_signing_key k JOIN security_client c ON c.id = k.client_id
+           WHERE $1::text[] IS NULL OR c.institution = ANY($1)
+           ORDER BY c.institution, c.id, k.created_at, k.id LIMIT $2""",
+        institutions,
+        limit,
+    )
+    return [(_client(row), row["key_id"], row["procedure"], row["in_use"], row["made_at"]) for row in rows]
+
+
+async def retire_signing_key(connection: Connection, *, key_id: str) -> bool:
+    """Return whether there was such a key."""
+    status = await connection.execute("UPDATE security_signing_key SET active = false WHERE id = $1", key_id)
+    return status == "UPDATE 1"
+
+
+async def insert_nonces(
+    connection: Connection, *, digests: Sequence[bytes], expiries: Sequence[datetime]
+) -> set[bytes]:
+    """Return those of the nonces that were new; the others were seen before.
+
+    The commit is not waited for on the disk: a crash may forget the last half second of nonces, which would
+    let those requests be sent again within their five minutes, and never loses an act itself.
+    """
+    rows = await connection.fetch(
+        """WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS done)
+           INSERT INTO security_nonce (digest, expires_at)
+           SELECT n.digest, n.expires_at
+           FROM relaxed, unnest($1::bytea[], $2::timestamptz[]) AS n(digest, expires_at)
+           WHERE relaxed.done IS NOT NULL
+           ON CONFLICT (digest) DO NOTHING RETURNING digest""",
+        digests,
+        expiries,
+    )
+    return {row["digest"] for row in rows}
+
+
+async def delete_nonces(connection: Connection, *, before: datetime) -> int:
+    """Forget nonces whose requests nobody could send again any more."""
+    status = await connection.execute("DELETE FROM security_nonce WHERE expires_at < $1", before)
+    return int(status.split()[-1])
+
+
 def _stored(row: asyncpg.Record) -> StoredAccount:
     return StoredAccount(
         id=row["id"],

@@ -10,7 +10,7 @@ from functools import lru_cache
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kangshu import records
+from kangshu import identity, records
 from kangshu.api.errors import (
     ApiError,
     BodyRefusedError,
@@ -46,6 +46,8 @@ _STATUS_OF: Mapping[type[KangshuError], int] = {
     fhir.TooMuchError: 413,
     records.SearchRefusedError: 400,
     records.SearchTooWideError: 400,
+    identity.SearchTooWideError: 400,
+    identity.SearchUnsupportedError: 400,
     records.SearchOverError: 410,
     records.VersionConflictError: 409,
     BodyRefusedError: 400,
@@ -183,7 +185,7 @@ def status_and_code(error: KangshuError) -> tuple[int, str]:
     if status is None:
         known = (_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
         status = next(known, STATUS_OF_KIND[error.kind])
-    if isinstance(error, records.SearchTooWideError):
+    if isinstance(error, (records.SearchTooWideError, identity.SearchTooWideError)):
         return status, "too-costly"
     return status, _CODE_OF_STATUS.get(status, _CODE_OF_KIND[error.kind])
 

@@ -57,6 +57,13 @@ class Asked:
         """
         return await self._somebody(Permission.READ_RECORDS, action="fhir.read")
 
+    async def seeker(self) -> Principal:
+        """Return who asks, who may read records or find persons; for what it raises see `reader`."""
+        principal = await self.anybody()
+        if not principal.may(Permission.FIND_PERSONS):
+            return await self._permitted(principal, Permission.READ_RECORDS, action="person.query")
+        return principal
+
     async def writer(self) -> Principal:
         """Return who asks, who may send messages; for what it raises see `reader`."""
         return await self._somebody(Permission.SUBMIT_MESSAGES, action="fhir.write")
@@ -70,7 +77,9 @@ class Asked:
         return await authenticate_quickly(self.request, services=self.services, tokens=self.tokens)
 
     async def _somebody(self, permission: Permission, *, action: str) -> Principal:
-        principal = await self.anybody()
+        return await self._permitted(await self.anybody(), permission, action=action)
+
+    async def _permitted(self, principal: Principal, permission: Permission, *, action: str) -> Principal:
         try:
             principal.require(permission)
         except NotPermittedError:
@@ -94,8 +103,10 @@ class Asked:
             await record(connection, entries=[entry])
 
     @asynccontextmanager
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self, *, most: int | None = None) -> AsyncIterator[bytes]:
         """Give the body, which is FHIR in JSON or XML by what its head says.
+
+        It may have `most` bytes, where that is not said those of a large Bundle.
 
         Raises:
             BodyUnsupportedError: it says to be something else.
@@ -105,7 +116,7 @@ class Asked:
         media_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in _MEDIA_TYPES:
             raise BodyUnsupportedError(say["fhir_content_type"], place="Content-Type")
-        async with self.bodies.lend(self.request, most=BODY_MOST) as body:
+        async with self.bodies.lend(self.request, most=BODY_MOST if most is None else most) as body:
             if not body:
                 raise BodyRefusedError(say["body_empty"])
             yield body

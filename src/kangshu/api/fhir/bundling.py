@@ -17,6 +17,7 @@ from starlette.types import Message
 from kangshu.api.errors import BodyTooLargeError, ParameterRefusedError, say
 from kangshu.api.fhir.answers import base, outcome, resource_response, written_response
 from kangshu.api.fhir.asking import Asked
+from kangshu.api.fhir.persons import person_of
 from kangshu.kernel.texts import Text
 from kangshu.records import FhirRequest
 from kangshu.standards import fhir
@@ -47,6 +48,7 @@ async def take_bundle(asked: Asked) -> Response:
         if bundle.get("resourceType") == "Bundle" and bundle.get("type") == "batch":
             return await _Batch(asked, bundle).answer()
         principal = await asked.writer()
+        _refuse_own(bundle)
         request = FhirRequest(
             method="bundle",
             body=body,
@@ -56,6 +58,21 @@ async def take_bundle(asked: Asked) -> Response:
             base=base(asked.request),
         )
         return written_response(asked.request, await asked.services.write_fhir(request, principal=principal))
+
+
+def _refuse_own(bundle: Mapping[str, Any]) -> None:
+    """Refuse to write what the index makes itself.
+
+    Raises:
+        ParameterRefusedError: an entry would.
+    """
+    entries = bundle.get("entry")
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        request = entry.get("request") if isinstance(entry, dict) else None
+        url = request.get("url") if isinstance(request, dict) else None
+        kind, _, identity = url.rpartition("/") if isinstance(url, str) else ("", "", "")
+        if kind.rpartition("/")[2] == "Patient" and person_of(identity) is not None:
+            raise ParameterRefusedError(say["fhir_own_patient"], place=f"Bundle.entry[{number}].request.url")
 
 
 class _Batch:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from kangshu import records
+from kangshu.api.fhir import demographics
 from kangshu.standards import fhir
 
 DOCUMENTS = "Binary"
@@ -15,7 +16,15 @@ NOT_KEPT = frozenset({"Parameters", "OperationOutcome"})
 """Types that are parts of requests and answers, and are not stored."""
 
 _INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
-_OPERATIONS = {"everything": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
+_OPERATIONS = {
+    "everything": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    "match": "http://hl7.org/fhir/OperationDefinition/Patient-match",
+    "ihe-pix": "https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
+}
+_GUIDES = (
+    "https://profiles.ihe.net/ITI/PIXm/ImplementationGuide/ihe.iti.pixm",
+    "https://profiles.ihe.net/ITI/PDQm/ImplementationGuide/ihe.iti.pdqm",
+)
 
 
 def capability_statement(*, version: str, now: datetime) -> bytes:
@@ -34,6 +43,7 @@ def _statement(version: str, day: str) -> bytes:
             "software": {"name": "Kangshu 康枢", "version": version or "0"},
             "implementation": {"description": "区域全民健康信息平台 / a regional population-health platform"},
             "fhirVersion": "4.0.1",
+            "implementationGuide": list(_GUIDES),
             "format": ["application/fhir+json", "application/fhir+xml"],
             "rest": [
                 {
@@ -63,12 +73,17 @@ def _resource(kind: str) -> dict[str, Any]:
         "conditionalRead": "full-support",
         "conditionalDelete": "not-supported",
         "searchParam": [
-            {"name": name, "type": definition}
-            for name, definition in sorted(records.supported_parameters(type=kind).items())
+            {"name": name, "type": definition} for name, definition in sorted(_parameters(kind).items())
         ],
     }
     if kind == "Patient":
+        content["conditionalUpdate"] = True
         content["operation"] = [
             {"name": name, "definition": definition} for name, definition in _OPERATIONS.items()
         ]
     return content
+
+
+def _parameters(kind: str) -> dict[str, str]:
+    own = dict(records.supported_parameters(type=kind))
+    return {**own, **demographics.PARAMETERS} if kind == "Patient" else own

@@ -75,6 +75,48 @@ def fhir_paths() -> dict[str, Any]:
             ),
             "delete": _operation("delete", "Delete a resource", "204", headers=("If-Match", "X-Request-Id")),
         },
+        "/fhir/Patient": {
+            "get": _operation(
+                "find-patients",
+                "Find residents by demographics (IHE PDQm, ITI-78)",
+                "200",
+                about="`family`, `given`, `name`, `birthdate`, `gender`, `telecom`, `phone`, `active`, "
+                "`mothersMaidenName`, `identifier` (also `system|`, for whose numbers are wanted): asked of "
+                "the person index, which compares whole values. Who is found is `Patient/empi-...`: one "
+                "Patient for what all institutions know of a human. Whom you may not read of is left out, or "
+                "masked with the scope `persons.find`.",
+                headers=_READING,
+            ),
+            "put": _operation(
+                "feed-patient",
+                "Write your Patient that has this number (IHE PIXm, ITI-104)",
+                "200",
+                about="`?identifier=system|value`; created the first time. A link `replaced-by` with the "
+                "identifier of another of your Patients merges the two.",
+                headers=("If-Match", "X-Request-Id", "Prefer"),
+                body=True,
+            ),
+        },
+        "/fhir/Patient/$match": {
+            "post": _operation(
+                "match",
+                "Who in the index is this Patient? (FHIR $match, IHE PDQm ITI-119)",
+                "200",
+                about="Parameters `resource` (a Patient), `onlyCertainMatches`, `count`; or the Patient "
+                "alone. Nothing is created. Each entry has `search.score` and the extension `match-grade`.",
+                headers=_READING,
+                body=True,
+            )
+        },
+        "/fhir/Patient/$ihe-pix": {
+            "get": _operation(
+                "ihe-pix",
+                "The other numbers of whoever holds this one (IHE PIXm, ITI-83)",
+                "200",
+                about="`sourceIdentifier=system|value`, `targetSystem` as often as wanted.",
+                headers=_READING,
+            )
+        },
         "/fhir/{type}/{id}/_history": {
             "get": _operation("history", "The versions of a resource", "200", headers=_READING)
         },

@@ -21,8 +21,12 @@ from kangshu.api.fhir.answers import outcome_response, refused, resource_respons
 from kangshu.api.fhir.asking import Asked
 from kangshu.api.fhir.bundling import take_bundle
 from kangshu.api.fhir.capability import DOCUMENTS, NOT_KEPT, capability_statement
+from kangshu.api.fhir.crossing import cross_reference
 from kangshu.api.fhir.documents import read_document
+from kangshu.api.fhir.feeding import feed
 from kangshu.api.fhir.finding import everything, search, show_history
+from kangshu.api.fhir.matching import match
+from kangshu.api.fhir.persons import person_of, read_person
 from kangshu.api.fhir.reading import read
 from kangshu.api.fhir.writing import create, delete, update
 from kangshu.api.services import Services
@@ -54,6 +58,18 @@ async def _metadata(asked: Asked) -> Response:
 
 _ROOT = Place("/fhir", {"POST": take_bundle})
 _METADATA = Place("/fhir/metadata", {"GET": _metadata})
+
+
+async def _read_index(asked: Asked) -> Response:
+    person = person_of(asked.id)
+    assert person is not None, "the address was told apart by it"
+    return await read_person(asked, person)
+
+
+_PATIENTS = Place("/fhir/{type}", {"GET": search, "POST": create, "PUT": feed})
+_MATCH = Place("/fhir/Patient/$match", {"POST": match})
+_CROSS = Place("/fhir/Patient/$ihe-pix", {"GET": cross_reference, "POST": cross_reference})
+_INDEX = Place("/fhir/Patient/{id}", {"GET": _read_index})
 _TYPE = Place("/fhir/{type}", {"GET": search, "POST": create})
 _SEARCH = Place("/fhir/{type}/_search", {"POST": search})
 _INSTANCE = Place("/fhir/{type}/{id}", {"GET": read, "PUT": update, "DELETE": delete})
@@ -126,12 +142,20 @@ def find_place(path: str) -> tuple[Place, dict[str, str]]:
             return _DOCUMENT, {"type": kind, "id": identity}
         case _ if kind == DOCUMENTS:
             return _NOWHERE, {}
+        case ["Patient"]:
+            return _PATIENTS, {"type": kind}
         case [_]:
             return _TYPE, {"type": kind}
+        case ["Patient", "$match"]:
+            return _MATCH, {"type": kind}
+        case ["Patient", "$ihe-pix"]:
+            return _CROSS, {"type": kind}
         case [_, "_search"]:
             return _SEARCH, {"type": kind}
         case [_, identity, *_] if not _ID.fullmatch(identity):
             return _NOWHERE, {}
+        case ["Patient", identity] if person_of(identity) is not None:
+            return _INDEX, {"type": kind, "id": identity}
         case [_, identity]:
             return _INSTANCE, {"type": kind, "id": identity}
         case [_, identity, "_history"]:

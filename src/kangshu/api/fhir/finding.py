@@ -4,47 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import orjson
 from starlette.responses import Response
 
 from kangshu import directory, identity, records
-from kangshu.api.errors import BodyUnsupportedError, ParameterRefusedError, say
+from kangshu.api.errors import ParameterRefusedError, say
 from kangshu.api.fhir.answers import base, outcome_response, resource_response
 from kangshu.api.fhir.asking import Asked
-from kangshu.api.fhir.purposes import stated_purpose
-from kangshu.consent import (
-    AccessGrant,
-    ConsentError,
-    ReadRequest,
-    UnlinkedRead,
-    allow_unlinked,
-    grant_reads,
-)
-from kangshu.security.principals import Principal
+from kangshu.api.fhir.demographics import is_by_number, is_for_index, search_index
+from kangshu.api.fhir.granting import Finder
+from kangshu.api.fhir.parameters import SHOWING, read_parameters, shown_name
+from kangshu.api.fhir.persons import person_of
+from kangshu.security.principals import Permission, Principal
 from kangshu.standards import fhir
 from kangshu.storage.database import Connection
 
 _PAGE = "_page"
-_FORM = "application/x-www-form-urlencoded"
-_FORM_MOST = 64 << 10
-_FIELDS_MOST = 100
 _SINCE, _START, _END, _TYPES, _COUNT = "_since", "start", "end", "_type", "_count"
-_SHOWING = ("_format", "_pretty")  # parameters that choose the form, not what is found
 _COUNT_USUAL = 50
 
 
 async def search(asked: Asked) -> Response:
-    """Answer a search with a Bundle; a parameter that is not known is refused, never ignored."""
+    """Answer a search with a Bundle; a parameter that is not known is refused, never ignored.
+
+    Patients by demographics are the index's to find, and by a number where nobody within reach sent one.
+    """
+    principal = await (asked.seeker() if asked.type == "Patient" else asked.reader())
+    parameters = await read_parameters(asked)
+    by_number = asked.type == "Patient" and is_by_number(parameters)
+    reads = principal.may(Permission.READ_RECORDS)
+    if asked.type == "Patient" and (is_for_index(parameters) or (by_number and not reads)):
+        return await search_index(asked, principal, parameters)
     principal = await asked.reader()
-    parameters = await _parameters(asked)
     token = next((value for name, value in parameters if name == _PAGE), None)
     if token is not None:
         return await _following(asked, principal, parameters, token, what=f"{asked.type}?")
-    finder = _Finder(asked, principal, what=f"{asked.type}?")
+    finder = Finder(asked, principal, what=f"{asked.type}?")
     async with asked.services.database.connection() as connection:
-        persons = await records.find_subject(connection, type=asked.type, parameters=parameters)
+        persons = await _named(connection, asked.type, parameters)
         if persons is not None and not persons:
             # Whoever is named is not known here; that the search itself is right is looked at all the same.
             records.check_search(type=asked.type, parameters=parameters)
@@ -62,28 +61,35 @@ async def search(asked: Asked) -> Response:
             institutions=None if meant else await _senders_in_reach(connection, asked.type, principal),
         )
         contents = await finder.open(connection, page.resources, grant)
+    if by_number and not contents:  # nobody within reach sent a Patient; a file may have told of the person
+        return await search_index(asked, principal, parameters)
     return _page(asked, page, contents, parameters)
 
 
 async def everything(asked: Asked) -> Response:
     """Answer with everything about a patient, page by page."""
     principal = await asked.reader()
-    parameters = await _parameters(asked)
+    parameters = await read_parameters(asked)
     given = dict(parameters)
-    if unknown := sorted(given.keys() - {_PAGE, _SINCE, _START, _END, _TYPES, _COUNT, *_SHOWING}):
-        raise ParameterRefusedError(say["fhir_parameter"], place=_shown(unknown[0]))
+    if unknown := sorted(given.keys() - {_PAGE, _SINCE, _START, _END, _TYPES, _COUNT, *SHOWING}):
+        raise ParameterRefusedError(say["fhir_parameter"], place=shown_name(unknown[0]))
     what = f"Patient/{asked.id}/$everything"
     if _PAGE in given:
         return await _following(asked, principal, parameters, given[_PAGE], what=what)
     first, last = _day(given, _START), _day(given, _END)
-    finder = _Finder(asked, principal, what=what)
+    finder = Finder(asked, principal, what=what)
     async with asked.services.database.connection() as connection:
-        (header,) = await records.read_headers(connection, requests=[("Patient", asked.id)])
-        if header is None or header.person is None:
+        person = person_of(asked.id)
+        if person is None:
+            (header,) = await records.read_headers(connection, requests=[("Patient", asked.id)])
+            if header is not None and header.deleted:
+                return outcome_response(asked.request, status=410, code="deleted", text=say["fhir_deleted"])
+            person = header.person if header is not None else None
+        elif not await identity.list_persons(connection, keys=asked.services.keys, persons=[person]):
+            person = None
+        if person is None:
             return outcome_response(asked.request, status=404, code="not-found", text=say["fhir_no_resource"])
-        if header.deleted:
-            return outcome_response(asked.request, status=410, code="deleted", text=say["fhir_deleted"])
-        meant = await _meaning(connection, [header.person])
+        meant = await _meaning(connection, [person])
         grant = await finder.grant(connection, meant)
         page = await records.everything(
             connection,
@@ -104,11 +110,11 @@ async def everything(asked: Asked) -> Response:
 async def show_history(asked: Asked) -> Response:
     """Answer with the versions of a resource, the newest first."""
     principal = await asked.reader()
-    parameters = await _parameters(asked)
+    parameters = await read_parameters(asked)
     given = dict(parameters)
-    if unknown := sorted(given.keys() - {_PAGE, _COUNT, *_SHOWING}):
-        raise ParameterRefusedError(say["fhir_parameter"], place=_shown(unknown[0]))
-    finder = _Finder(asked, principal, what=f"{asked.type}/{asked.id}/_history")
+    if unknown := sorted(given.keys() - {_PAGE, _COUNT, *SHOWING}):
+        raise ParameterRefusedError(say["fhir_parameter"], place=shown_name(unknown[0]))
+    finder = Finder(asked, principal, what=f"{asked.type}/{asked.id}/_history")
     async with asked.services.database.connection() as connection:
         try:
             page = await records.history(
@@ -131,9 +137,9 @@ async def _following(
     asked: Asked, principal: Principal, parameters: Sequence[tuple[str, str]], token: str, *, what: str
 ) -> Response:
     """Answer with a further page: whom it is about is known by the page's name."""
-    if unknown := [name for name, _ in parameters if name not in (_PAGE, *_SHOWING)]:
-        raise ParameterRefusedError(say["fhir_parameter"], place=_shown(unknown[0]))
-    finder = _Finder(asked, principal, what=what)
+    if unknown := [name for name, _ in parameters if name not in (_PAGE, *SHOWING)]:
+        raise ParameterRefusedError(say["fhir_parameter"], place=shown_name(unknown[0]))
+    finder = Finder(asked, principal, what=what)
     async with asked.services.database.connection() as connection:
         persons = await records.find_search_subject(
             connection, token=token, principal=principal, now=finder.now
@@ -146,88 +152,19 @@ async def _following(
     return _page(asked, page, contents, parameters)
 
 
-class _Finder:
-    """Somebody who reads, for a stated purpose, at one moment."""
-
-    def __init__(self, asked: Asked, principal: Principal, *, what: str) -> None:
-        self._services, self._principal, self._what = asked.services, principal, what
-        self._purpose, self._reason = stated_purpose(asked.request)
-        self.now = asked.services.clock.now()
-
-    async def grant(self, connection: Connection, persons: Sequence[int]) -> AccessGrant:
-        """Return the grant for a person, by all of the person's numbers.
-
-        Raises:
-            ConsentError: it is refused.
-        """
-        known = await records.institutions_of(connection, persons=persons)
-        (grant,) = await self._grants(connection, {persons[0]: known})
-        return grant
-
-    async def open(
-        self,
-        connection: Connection,
-        resources: Sequence[records.SealedResource],
-        grant: AccessGrant | None,
-    ) -> list[bytes]:
-        """Open what was found: under the one grant, or under one for each person where nobody was named.
-
-        Raises:
-            ConsentError: one of them may not be read.
-        """
-        if grant is not None:
-            return [one.open(grant=grant, now=self.now) for one in resources]
-        await self._allow_unlinked(connection, resources)
-        known = {one.person: frozenset({one.institution}) for one in resources if one.person is not None}
-        grants = {one.person: one for one in await self._grants(connection, known)}
-        return [one.open(grant=grants.get(one.person or 0), now=self.now) for one in resources]
-
-    async def _grants(
-        self, connection: Connection, persons: Mapping[int, frozenset[str]]
-    ) -> list[AccessGrant]:
-        requests = [
-            ReadRequest(
-                principal=self._principal,
-                person=person,
-                purpose=self._purpose,
-                reason=self._reason,
-                known_institutions=known,
-                what=self._what,
-            )
-            for person, known in persons.items()
-        ]
-        found = await grant_reads(
-            connection, requests=requests, now=self.now, whereabouts=self._services.whereabouts
-        )
-        return [_granted(one) for one in found]
-
-    async def _allow_unlinked(
-        self, connection: Connection, resources: Sequence[records.SealedResource]
-    ) -> None:
-        senders = {
-            one.institution
-            for one in resources
-            if one.person is None and records.may_concern_persons(type=one.type)
-        }
-        requests = [
-            UnlinkedRead(
-                principal=self._principal,
-                institution=sender,
-                purpose=self._purpose,
-                reason=self._reason,
-                what=self._what,
-            )
-            for sender in sorted(senders)
-        ]
-        for refusal in await allow_unlinked(connection, requests=requests, now=self.now):
-            if refusal is not None:
-                raise refusal
-
-
-def _granted(found: AccessGrant | ConsentError) -> AccessGrant:
-    if isinstance(found, ConsentError):
-        raise found
-    return found
+async def _named(
+    connection: Connection, kind: str, parameters: Sequence[tuple[str, str]]
+) -> frozenset[int] | None:
+    """Return the persons whom a search names, also by a Patient of the index; None where it names nobody."""
+    persons = await records.find_subject(connection, type=kind, parameters=parameters)
+    if persons is None or persons:
+        return persons
+    told = (
+        person_of(value.rpartition("/")[2])
+        for name, value in parameters
+        if name.partition(":")[0] in ("patient", "subject")
+    )
+    return frozenset(person for person in told if person is not None)
 
 
 async def _meaning(connection: Connection, persons: Sequence[int]) -> list[int]:
@@ -299,7 +236,7 @@ def _bundle(
     address = f"{base(request)}{path}"
     links = [{"relation": "self", "url": _with(address, given)}]
     if following:
-        kept = (*_SHOWING, _COUNT) if kind == "history" else _SHOWING
+        kept = (*SHOWING, _COUNT) if kind == "history" else SHOWING
         further = [*((name, value) for name, value in given if name in kept), (_PAGE, str(following))]
         links.append({"relation": "next", "url": _with(address, further)})
     head: dict[str, object] = {"resourceType": "Bundle", "type": kind, "link": links}
@@ -316,33 +253,6 @@ def _with(address: str, parameters: Sequence[tuple[str, str]]) -> str:
 
 
 # Parameters
-
-
-async def _parameters(asked: Asked) -> list[tuple[str, str]]:
-    """Return the parameters of address and form, in their order.
-
-    Raises:
-        ParameterRefusedError: there are too many, or one holds what no text holds.
-        BodyUnsupportedError: the body is no form.
-    """
-    request = asked.request
-    try:
-        found = _fields(request.scope["query_string"])
-        if request.method == "POST":
-            media_type = request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
-            if media_type != _FORM:
-                raise BodyUnsupportedError(say["fhir_form"], place="Content-Type")
-            async with asked.bodies.lend(request, most=_FORM_MOST) as body:
-                found += _fields(body)
-    except ValueError:
-        raise ParameterRefusedError(say["parameters"]) from None
-    if any(not value.isprintable() or not name.isprintable() for name, value in found):
-        raise ParameterRefusedError(say["parameters"])
-    return found
-
-
-def _fields(encoded: bytes) -> list[tuple[str, str]]:
-    return parse_qsl(encoded.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_FIELDS_MOST)
 
 
 def _count(text: str | None, name: str = _COUNT) -> int:
@@ -380,8 +290,3 @@ def _moment(given: Mapping[str, str]) -> datetime | None:
     if span is None:
         raise ParameterRefusedError(say["fhir_parameter"], place=_SINCE)
     return span.start
-
-
-def _shown(name: str) -> str:
-    """Return a parameter's name for a place, where it is one: a query may hold anything."""
-    return name if name.isascii() and name.replace("_", "").isalnum() and len(name) <= 40 else "?"

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kangshu.app.benchmarks.cards import card_batch, card_scan
 from kangshu.app.benchmarks.lanes import front_page_intake, lab_intake
+from kangshu.app.benchmarks.linkage import link_batch
+from kangshu.app.benchmarks.matching import link_online, match_one
 from kangshu.app.benchmarks.messages import bundles, fhir_create, fhir_read, hl7_files, mllp
 from kangshu.app.benchmarks.model import Benchmark, Measurement
 from kangshu.app.benchmarks.pages import person_page
+from kangshu.app.benchmarks.peak import result_peak
 from kangshu.app.benchmarks.plausibility import plausible_months
 from kangshu.app.benchmarks.quality import findings, front_page_rules, quality_scan
 from kangshu.app.benchmarks.scan import rule_scan
@@ -170,6 +174,38 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             run=timeline_page,
         ),
         Benchmark(
+            name="card-scan",
+            about=Text(
+                zh="8 个连接扫电子健康卡动态码：解密、防重放、跟随合并、脱敏、审计、持久提交",
+                en="dynamic codes of health cards scanned on eight connections: decrypted, marked, merges "
+                "followed, masked, audited, committed durably",
+            ),
+            size=50_000,
+            counted="cards",
+            run=card_scan,
+        ),
+        Benchmark(
+            name="card-batch",
+            about=Text(
+                zh="批量预生成电子健康卡：归并居民、编号、加密、持久提交",
+                en="health cards made from a list: persons linked, numbered, sealed, committed durably",
+            ),
+            size=50_000,
+            counted="cards",
+            run=card_batch,
+        ),
+        Benchmark(
+            name="result-peak",
+            about=Text(
+                zh="高峰时居民经 HTTP 申请动态码，每秒 1,944 次，均验签、防重放、写审计；583,200 次即五分钟",
+                en="residents ask for their code over HTTP at the peak, 1,944 a second, each signed, checked "
+                "against replay and audited; 583,200 are five minutes",
+            ),
+            size=40_000,
+            counted="requests",
+            run=result_peak,
+        ),
+        Benchmark(
             name="plausibility",
             about=Text(
                 zh="模拟区域中整月异常（骤降、缺月、重复、照抄上月等）和逐行错误的查全率与查准率",
@@ -178,6 +214,38 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             size=8_000,
             counted="residents",
             run=plausible_months,
+        ),
+        Benchmark(
+            name="match-one",
+            about=Text(
+                zh="在人员索引中逐条匹配一条登记；另测匹配、登记、事件与持久提交合计用时",
+                en="one registration matched against the person index; also with insert, link, event and "
+                "durable commit",
+            ),
+            size=100_000,
+            counted="registrations in the index",
+            run=match_one,
+        ),
+        Benchmark(
+            name="link-online",
+            about=Text(
+                zh="多个连接同时把登记归并到人员索引，持久提交",
+                en="registrations linked to the person index over several connections, durable",
+            ),
+            size=50_000,
+            counted="registrations in the index",
+            run=link_online,
+        ),
+        Benchmark(
+            name="link-batch",
+            about=Text(
+                zh="批量归并带大量错误的居民登记：规范化、用现有模型归并、先训练再归并的用时，以及与真相对比的准确率",
+                en="registrations full of errors linked in batch: normalised, with the stored model, with a "
+                "trained one, and how right that is",
+            ),
+            size=1_000_000,
+            counted="records",
+            run=link_batch,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from kangshu.app.commands import (
     bench,
+    cards,
     clients,
     datasets,
     demo,
@@ -9,6 +10,8 @@ from kangshu.app.commands import (
     home,
     intake,
     persons,
+    persons_evaluate,
+    persons_simulate,
     quality_figures,
     quality_files,
     quality_findings,
@@ -21,6 +24,7 @@ from kangshu.app.commands import (
 
 __all__ = [
     "bench",
+    "cards",
     "clients",
     "datasets",
     "demo",
@@ -28,6 +32,8 @@ __all__ = [
     "home",
     "intake",
     "persons",
+    "persons_evaluate",
+    "persons_simulate",
     "quality_figures",
     "quality_files",
     "quality_findings",

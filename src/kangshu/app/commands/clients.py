@@ -14,6 +14,7 @@ from kangshu.app.platform import open_platform
 from kangshu.app.presenting import present
 from kangshu.app.program import Json, app, home_of, run
 from kangshu.security import operations as security
+from kangshu.security import signing_keys
 from kangshu.security.principals import Reach, Role
 
 clients_app = typer.Typer(help="接入方 / credentials for machines", no_args_is_help=True)
@@ -42,6 +43,49 @@ async def _create_client(home: Path, institution: str, scopes: list[str]) -> dic
             connection, institution=institution, scopes=scopes, now=now, random=secrets.token_bytes
         )
         return {"client_id": client_id, "client_secret": secret, "institution": institution, "scopes": scopes}
+
+
+@clients_app.command("sign")
+def make_signing_key_command(
+    context: typer.Context,
+    client_id: Annotated[str, typer.Argument(help="接入方编号 / the client's id")],
+    sm2_public: Annotated[
+        str, typer.Option(help="SM2 公钥（十六进制）；不给则发放 HMAC-SM3 密钥 / an SM2 public key instead")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """发放请求签名密钥（电子健康卡接口用） / a key to sign requests with; a secret is shown once."""
+    present(run(_make_signing_key(home_of(context), client_id, sm2_public), as_json=as_json), as_json=as_json)
+
+
+async def _make_signing_key(home: Path, client_id: str, sm2_public: str) -> dict[str, Any]:
+    async with open_platform(home) as platform, platform.database.transaction() as connection:
+        now = platform.clock.now()
+        if sm2_public:
+            key_id = await signing_keys.add_public_key(
+                connection, client_id=client_id, public=sm2_public, now=now, random=secrets.token_bytes
+            )
+            return {"key": key_id, "procedure": "sm2"}
+        key_id, secret = await signing_keys.make_signing_key(
+            connection, keys=platform.keys, client_id=client_id, now=now, random=secrets.token_bytes
+        )
+        return {"key": key_id, "secret": secret, "procedure": "hmac-sm3"}
+
+
+@clients_app.command("retire-key")
+def retire_signing_key_command(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="签名密钥编号 / the signing key's id")],
+    as_json: Json = False,
+) -> None:
+    """停用签名密钥 / withdraw a signing key."""
+    present(run(_retire_signing_key(home_of(context), key), as_json=as_json), as_json=as_json)
+
+
+async def _retire_signing_key(home: Path, key: str) -> dict[str, Any]:
+    async with open_platform(home) as platform, platform.database.transaction() as connection:
+        await signing_keys.retire_signing_key(connection, key_id=key)
+        return {"key": key, "retired": True}
 
 
 @accounts_app.command("create")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from kangshu.app.assessing import assess_waiting, expect_message_rows
+from kangshu.app.cards_demo import make_cards
 from kangshu.app.clock import Moment, SystemClock
 from kangshu.app.commands.simulate import run_simulation
 from kangshu.app.demonstration import (
@@ -24,6 +25,7 @@ from kangshu.app.demonstration import (
 )
 from kangshu.app.files import find_files
 from kangshu.app.maintenance import refresh_catalogue, watch_deadlines
+from kangshu.app.matching import match_waiting
 from kangshu.app.platform import Platform, open_platform
 from kangshu.app.presenting import err, out, present, print_facts, print_table
 from kangshu.app.program import Json, app, home_of, run
@@ -87,11 +89,13 @@ async def _build(home: Path, residents: int, months: int, *, quiet: bool) -> dic
                 received_by="demo",
                 arrival_of=lambda path: arrival_of(path, now=now, start=start, told=told),
             )
+            await match_waiting(platform)
             await _assess(platform, quiet=quiet)
             kept = ("files", "files_rejected", "messages", "duplicate", "rejected")
             taken.write_text(json.dumps({name: figures[name] for name in kept}))
         people: list[DemoPerson] = await make_accounts(platform)
         totals = await _totals(platform)
+        await make_cards(platform)
     return {
         "residents": residents,
         "messages": figures["messages"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,14 +141,194 @@ async def _merge(home: Path, survivor: int, absorbed: int, reason: str) -> dict[
         return await platform.database.run(work)
 
 
+@persons_app.command("explain")
+def explain_command(
+    context: typer.Context,
+    one: Annotated[int, typer.Argument(help="人员编号 / a person")],
+    other: Annotated[int, typer.Argument(help="另一人员编号 / another person")],
+    as_json: Json = False,
+) -> None:
+    """说明两人为何是或不是同一人 / why two persons are, or are not, taken for one."""
+    found = run(_explain(home_of(context), one, other), as_json=as_json)
+    columns = {
+        "parts": ("comparison", "level", "weight"),
+        "stored": ("account", "at", "by", "verdict", "weight", "model"),
+    }
+
+    def show() -> None:
+        print_facts({name: value for name, value in found.items() if name not in columns})
+        for name, titles in columns.items():
+            if found[name]:
+                print_table(
+                    titles, [tuple(row[title] for title in titles) for row in found[name]], title=name
+                )
+
+    present(found, as_json=as_json, show=show)
+
+
+async def _explain(home: Path, one: int, other: int) -> dict[str, Any]:
+    _check_number(one)
+    _check_number(other)
+    async with open_platform(home) as platform, platform.database.connection() as connection:
+        found = await identity.explain(connection, keys=platform.keys, one=one, other=other)
+    account = found.account
+    return {
+        "one": one,
+        "other": other,
+        "same": found.same,
+        "apart": found.apart,
+        "verdict": str(account.verdict),
+        "weight": round(account.weight, 6),
+        "probability": account.probability,
+        "prior": round(account.prior, 6),
+        "review_at": found.model.review_at,
+        "link_at": found.model.link_at,
+        "guards": list(account.guards),
+        "model": account.model,
+        "parts": [
+            {"comparison": part.comparison, "level": part.level, "weight": round(part.weight, 6)}
+            for part in account.parts
+        ],
+        "stored": [
+            {
+                "account": kept.id,
+                "at": kept.at.isoformat(timespec="seconds"),
+                "by": kept.actor,
+                "verdict": str(kept.account.verdict),
+                "weight": round(kept.account.weight, 6),
+                "model": kept.account.model,
+            }
+            for kept in found.stored
+        ],
+    }
+
+
 @persons_app.command("split")
 def split_command(
     context: typer.Context,
-    absorbed: Annotated[int, typer.Argument(help="被并入的人员编号 / the person that was merged")],
+    person: Annotated[int, typer.Argument(help="人员编号 / a person")],
+    take: Annotated[
+        list[int] | None,
+        typer.Option(help="拆出 show 所列第几个标识 / take this identifier (its place in `show`) out"),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="理由 / why")] = "",
     as_json: Json = False,
 ) -> None:
-    """撤销合并 / undo the merge by which a person stands behind another."""
-    present(run(_split(home_of(context), absorbed), as_json=as_json), as_json=as_json)
+    """拆出标识为新的人员；不指明时撤销合并 / take identifiers out into a new person, or undo the merge."""
+    work = _take_out(home_of(context), person, take, reason) if take else _split(home_of(context), person)
+    present(run(work, as_json=as_json), as_json=as_json)
+
+
+async def _take_out(home: Path, person: int, take: list[int], reason: str) -> dict[str, Any]:
+    _check_number(person)
+    async with open_platform(home) as platform:
+        now = platform.clock.now()
+
+        async def work(connection: Connection) -> dict[str, Any]:
+            held = await identity.list_identifiers(connection, keys=platform.keys, person=person)
+            if not all(0 < place <= len(held) for place in take):
+                raise UsageError(say("no_such_identifier", count=len(held)))
+            done = await identity.split_person(
+                connection,
+                person=person,
+                identifiers=[held[place - 1].key for place in take],
+                actor=_ACTOR,
+                reason=reason,
+                now=now,
+                keys=platform.keys,
+            )
+            await _trace_split(connection, "person.separate", done, now)
+            return _split_facts(done)
+
+        return await platform.database.run(work)
+
+
+@persons_app.command("undo")
+def undo_command(
+    context: typer.Context,
+    merge: Annotated[int | None, typer.Option(help="合并编号 / number of a merge")] = None,
+    split: Annotated[int | None, typer.Option(help="拆分编号 / number of a split")] = None,
+    as_json: Json = False,
+) -> None:
+    """撤销一次合并或拆分，恢复原状 / undo a merge or a split: what was before is restored."""
+    present(run(_undo(home_of(context), merge, split), as_json=as_json), as_json=as_json)
+
+
+async def _undo(home: Path, merge: int | None, split: int | None) -> dict[str, Any]:
+    if (merge is None) == (split is None):
+        raise UsageError(say("undo_one"))
+    _check_number(merge or split or 0)
+    async with open_platform(home) as platform:
+        now = platform.clock.now()
+
+        async def work(connection: Connection) -> dict[str, Any]:
+            if merge is not None:
+                undone = await identity.undo_merge(connection, merge=merge, actor=_ACTOR, now=now)
+                await _trace(connection, "person.split", undone, now)
+                return _merge_facts(undone)
+            back = await identity.undo_split(connection, split=split or 0, actor=_ACTOR, now=now)
+            await _trace_split(connection, "person.reunite", back, now)
+            return _split_facts(back)
+
+        return await platform.database.run(work)
+
+
+@persons_app.command("rebuild")
+def rebuild_command(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="只核对，不修改 / compare only, change nothing")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """由事件重建主索引，或核对两者是否一致 / make the index anew out of its events, or compare the two."""
+    found = run(_rebuild(home_of(context), check=check), as_json=as_json)
+    present(found, as_json=as_json)
+    if not found["agrees"] and not found["mended"]:
+        raise typer.Exit(1)
+
+
+async def _rebuild(home: Path, *, check: bool) -> dict[str, Any]:
+    async with open_platform(home) as platform:
+        if check:
+            async with platform.database.transaction(snapshot=True) as connection:
+                found = await identity.check_index(connection)
+        else:
+            found = await platform.database.run(identity.rebuild_index)
+    return {**asdict(found), "agrees": found.agrees}
+
+
+def _split_facts(split: identity.PersonSplit) -> dict[str, Any]:
+    return {
+        "split": split.id,
+        "person": split.person,
+        "created": split.created,
+        "identifiers": split.identifiers,
+        "at": split.at.isoformat(timespec="seconds"),
+        "by": split.actor,
+        "reason": split.reason,
+        "undone_at": split.undone_at.isoformat(timespec="seconds") if split.undone_at else None,
+        "undone_by": split.undone_by,
+    }
+
+
+async def _trace_split(
+    connection: Connection, action: str, split: identity.PersonSplit, now: datetime
+) -> None:
+    """Put on the audit chain of both persons what was taken apart or put together again."""
+    entries = [
+        AuditEntry(
+            at=now,
+            actor=_ACTOR,
+            actor_name=_ACTOR,
+            action=action,
+            person=person,
+            resource=f"split/{split.id}",
+            detail={"person": split.person, "created": split.created},
+        )
+        for person in (split.person, split.created)
+    ]
+    await record(connection, entries=entries)
 
 
 async def _split(home: Path, absorbed: int) -> dict[str, Any]:
@@ -201,9 +382,9 @@ def _merge_facts(merge: identity.PersonMerge) -> dict[str, Any]:
 
 @persons_app.command("review")
 def review_command(context: typer.Context, limit: int = 50, as_json: Json = False) -> None:
-    """待审核 / contradictions that wait for a decision."""
+    """待审核，最有价值的在前 / what waits for a decision, the most valuable one first."""
     found = run(_review(home_of(context), limit), as_json=as_json)
-    columns = ("review", "person", "other", "reason", "created_at")
+    columns = ("review", "person", "other", "reason", "value", "weight", "opinions", "created_at")
     present(
         {"reviews": found},
         as_json=as_json,
@@ -212,17 +393,20 @@ def review_command(context: typer.Context, limit: int = 50, as_json: Json = Fals
 
 
 async def _review(home: Path, limit: int) -> list[dict[str, Any]]:
-    async with open_platform(home) as platform, platform.database.connection() as connection:
-        reviews = await identity.list_reviews(connection, limit=limit)
+    async with open_platform(home) as platform, platform.database.transaction() as connection:
+        queue = await identity.review_queue(connection, limit=limit)
         return [
             {
-                "review": one.id,
-                "person": one.person,
-                "other": one.other,
-                "reason": str(one.reason),
-                "created_at": one.created_at.isoformat(timespec="seconds"),
+                "review": one.review.id,
+                "person": one.review.person,
+                "other": one.review.other,
+                "reason": str(one.review.reason),
+                "value": round(one.value, 3),
+                "weight": None if one.weight is None else round(one.weight, 3),
+                "opinions": one.opinions,
+                "created_at": one.review.created_at.isoformat(timespec="seconds"),
             }
-            for one in reviews
+            for one in queue
         ]
 
 

@@ -142,8 +142,8 @@ async def _pix(connection: Connection, tools: Tools, prepared: Prepared, message
 
 async def _holders(connection: Connection, tools: Tools, asked: SubjectIdentifier) -> list[int]:
     """Return who was shown, for the audit."""
-    found = await identity.search_demographics(connection, keys=tools.keys, identifier=asked, limit=1)
-    return [one.person.id for one in found]
+    holder = await identity.find_holder(connection, keys=tools.keys, identifier=asked)
+    return [] if holder is None else [holder]
 
 
 async def _pdq(connection: Connection, tools: Tools, prepared: Prepared, message: hl7v2.Message) -> _Answer:

@@ -22,6 +22,7 @@ from kangshu.mapping import (
     Draft,
     IdentifierKind,
     Mapped,
+    Merge,
     Subject,
     SubjectIdentifier,
     named_subject_of,
@@ -32,6 +33,7 @@ from kangshu.records import FhirRequest
 from kangshu.standards import fhir
 
 _ID = re.compile(r"^[A-Za-z0-9\-.]{1,64}$")
+_INSTITUTION = re.compile(r"[0-9A-Z]{22}|[0-9A-Z]{18}", re.ASCII)  # WS 218, or a credit code
 _RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
 _ENTRIES_MOST = 20_000  # a whole life in one Bundle has a few thousand
 _NOT_KEPT = frozenset({"Parameters", "OperationOutcome"})  # parts of requests and answers
@@ -264,6 +266,7 @@ def _fill(
     acts: Sequence[Interaction],
 ) -> None:
     drafts: list[Draft] = []
+    merges: list[Merge] = []
     subjects: dict[str, Subject] = {}
     named: dict[int, Subject] = {}
     conditional: dict[str, Criterion] = {}
@@ -276,6 +279,7 @@ def _fill(
         patient = patient_of(resource)
         if kind == "Patient":
             subjects[identity] = _whole_subject(prepared, resource, tools)
+            merges += _merges(prepared, resource, tools)
         elif patient is None and (
             told := named_subject_of(
                 _with_numbers(resource, conditional), sender=prepared.sender, authorities=tools.authorities
@@ -283,9 +287,43 @@ def _fill(
         ):
             named[number] = told
         drafts.append(Draft(type=kind, id=identity, resource=resource, patient=patient))
-    prepared.mapped = Mapped(drafts=_with_attachments(drafts))
+    prepared.mapped = Mapped(drafts=_with_attachments(drafts), merges=tuple(merges))
     prepared.subjects, prepared.named = subjects, named
     prepared.interactions, prepared.conditional = tuple(acts), conditional
+
+
+def _merges(prepared: Prepared, resource: Mapping[str, Any], tools: Tools) -> list[Merge]:
+    """Return the merges that a Patient tells of: a link `replaced-by` with another number (IHE ITI-104).
+
+    Only numbers of one range are merged, and none that another institution assigns: those are that one's
+    to merge.
+    """
+    sender = prepared.sender
+    links = [one for one in resource.get("link", ()) if one.get("type") == "replaced-by"]
+    told = [one["other"]["identifier"] for one in links if "identifier" in one.get("other", {})]
+    if not told:
+        return []
+    survivors = subject_of({"identifier": told}, sender=sender, authorities=tools.authorities).identifiers
+    absorbed = subject_of(resource, sender=sender, authorities=tools.authorities).identifiers
+    return [
+        Merge(
+            survivor=Subject(institution=sender, identifiers=(kept,)),
+            absorbed=Subject(institution=sender, identifiers=(gone,)),
+        )
+        for kept in survivors
+        for gone in absorbed
+        if gone != kept and _is_own_range(gone, kept, sender=sender, tools=tools)
+    ]
+
+
+def _is_own_range(one: SubjectIdentifier, other: SubjectIdentifier, *, sender: str, tools: Tools) -> bool:
+    if one.kind is not IdentifierKind.LOCAL_NUMBER or (one.kind, one.issuer) != (other.kind, other.issuer):
+        return False
+    issuer = one.issuer or sender
+    bound = tools.authorities.assigned_by.get(issuer)
+    if bound is not None:
+        return sender in bound
+    return issuer == sender or not _INSTITUTION.fullmatch(issuer)
 
 
 def _conditions(resource: Mapping[str, Any]) -> dict[str, Criterion]:

@@ -13,13 +13,13 @@ from kangshu.console.acts import EXPORT, note
 from kangshu.console.charts import TrendChart, TrendValue, trend_chart
 from kangshu.console.errors import PageNotFoundError
 from kangshu.console.exporting import csv_answer
-from kangshu.console.formats import number
+from kangshu.console.formats import number, percent
 from kangshu.console.pages.institutions import division_choices, meaning
 from kangshu.console.pages.rankings import asked_month
 from kangshu.console.paging import address, numbered_page
 from kangshu.console.reach import find_own_institution, own_institutions
 from kangshu.console.visits import Visit, page
-from kangshu.declarations import CellView, Dataset, Rule, cell_names
+from kangshu.declarations import CellView, Dataset, Measure, Rule, cell_names
 from kangshu.directory import Institution, list_divisions
 from kangshu.quality import find_rule, list_months
 from kangshu.quality.coverage import Coverage, CoverageState, coverage
@@ -495,24 +495,38 @@ def _figures(
     visit: Visit, one: CellFinding, dataset: Dataset | None, rule: Rule | None
 ) -> tuple[FigurePair, ...]:
     """Return the figures that decided, in the order in which the rule names them."""
-    titles = {measure.name: visit.own(measure.title) for measure in measures_of(dataset)} if dataset else {}
+    measures = {measure.name: measure for measure in measures_of(dataset)} if dataset else {}
     named = [f"{view}.{name}" for view, name in cell_names(rule.sql)] if rule else []
     order = [name for name in dict.fromkeys((*named, *one.figures)) if name in one.figures]
     pairs = [(*name.split(".", 1), one.figures[name]) for name in order]
     return tuple(
         FigurePair(
-            title=f"{visit.say(f'cell_view.{view}')} {titles.get(name, name)}", value=figure_text(value)
+            title=f"{visit.say(f'cell_view.{view}')} {_measure_title(visit, measures.get(name)) or name}",
+            value=figure_text(value, share=_is_share(measures.get(name))),
         )
         for view, name, value in pairs
     )
 
 
-def figure_text(value: float) -> str:
-    """Return a figure of a cell for people: counts whole, shares with as many digits as tell something.
+def _is_share(measure: Measure | None) -> bool:
+    return measure is not None and measure.share_of is not None
 
-    >>> figure_text(3120.0), figure_text(0.33333), figure_text(12.5)
-    ('3,120', '0.333', '12.5')
+
+def _measure_title(visit: Visit, measure: Measure | None) -> str:
+    """Return what a measure is called; a share says of what."""
+    if measure is None or measure.share_of is None:
+        return visit.own(measure.title) if measure else ""
+    return visit.say("coverage.share_title", title=visit.own(measure.title), of=visit.own(measure.share_of))
+
+
+def figure_text(value: float, *, share: bool = False) -> str:
+    """Return a figure of a cell for people: counts whole, shares as per cent.
+
+    >>> figure_text(3120.0), figure_text(12.5), figure_text(0.33333, share=True)
+    ('3,120', '12.5', '33.3%')
     """
+    if share:
+        return percent(value, 1)
     if value == int(value) and abs(value) < 1e15:
         return number(int(value))
     return f"{value:,.4g}" if abs(value) >= 1 else f"{value:.3g}"
@@ -535,7 +549,7 @@ def _series(
         if name.startswith("usual.")
     }
     made = [
-        _one_series(visit, measure.name, visit.own(measure.title), figures, flagged, usual.get(measure.name))
+        _one_series(visit, measure, figures, flagged, usual.get(measure.name))
         for measure in measures_of(dataset)
     ]
     there = [one for one in made if one.rows]
@@ -551,22 +565,24 @@ def _decider(dataset: Dataset, finding: CellFinding) -> str:
 
 def _one_series(
     visit: Visit,
-    name: str,
-    title: str,
+    measure: Measure,
     figures: Sequence[CellFigures],
     flagged: set[tuple[date, str]],
     usual: float | None,
 ) -> MeasureSeries:
+    name, title, share = measure.name, _measure_title(visit, measure), _is_share(measure)
+    scale = 100 if share else 1  # a chart of shares has per cent on its axis
+    expected = None if usual is None else usual * scale
     known = [(one.cell.month, one.figures[name]) for one in figures if name in one.figures]
     values = [
         TrendValue(
             at=datetime(month.year, month.month, 1),  # noqa: DTZ001 - a month has no zone
-            number=float(f"{value:.4g}"),
-            low=usual,
-            high=usual,
+            number=float(f"{value * scale:.4g}"),
+            low=expected,
+            high=expected,
             side=_side(value, usual) if (month, name) in flagged else "",
             tentative=False,
-            title=f"{month:%Y-%m} {figure_text(value)}",
+            title=f"{month:%Y-%m} {figure_text(value, share=share)}",
         )
         for month, value in known
     ]
@@ -576,7 +592,11 @@ def _one_series(
         summary=visit.say("coverage.series_told", title=title, months=len(known)),
         chart=trend_chart(values, height=170) if len(values) > 1 else None,
         rows=tuple(
-            MeasureMonth(month=f"{month:%Y-%m}", value=figure_text(value), flagged=(month, name) in flagged)
+            MeasureMonth(
+                month=f"{month:%Y-%m}",
+                value=figure_text(value, share=share),
+                flagged=(month, name) in flagged,
+            )
             for month, value in reversed(known)
         ),
         decisive=any(measure == name for _, measure in flagged),

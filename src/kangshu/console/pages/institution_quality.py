@@ -511,7 +511,7 @@ def _fix_cells(visit: Visit, place: int, fix: Fix) -> list[object]:
     return [
         place,
         fix.dataset_title,
-        fix.rule or fix.label,
+        fix.label,
         fix.title,
         fix.message,
         visit.say(f"severity.{fix.severity}"),

@@ -26,9 +26,20 @@ function onKey(event) {
     waitingForPlace = 0;
     const place = document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
     if (place) place.click();
+  } else {
+    onOwnKey(event);
   }
 }
 document.addEventListener("keydown", onKey);
+
+// Keys of a page's own links and buttons; a decision is chosen by the first press and made by the second.
+function onOwnKey(event) {
+  const own = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (!own || event.repeat) return;
+  event.preventDefault();
+  if ("twice" in own.dataset && document.activeElement !== own) own.focus();
+  else own.click();
+}
 
 // A table wider than its place can be scrolled by keyboard.
 each(".scroll", (box) => {

@@ -86,9 +86,9 @@ class BlockingKey:
 class LinkageModel:
     """All that a decision depends on. Two models with the same `version` decide alike.
 
-    `prior` are the log2 odds that two records that share a blocking key are one person, before anything is
-    compared; a pair's weight is the prior and all its comparisons. `terms` gives frequencies (0 to 1) by
-    column and value; a value that lacks has `rare[column]`.
+    `prior` are the log2 odds that any two records of the table are one person, before anything is compared (u
+    is the share among any two, too); a pair's weight is the prior and all its comparisons. `terms` gives
+    frequencies (0 to 1) by column and value; a value that lacks has `rare[column]`.
     """
 
     name: str

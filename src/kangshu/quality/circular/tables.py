@@ -279,7 +279,7 @@ def _findings(circular: Circular, language: Language) -> Table:
         [
             (
                 _text(line.dataset_title.in_(language)),
-                _text(line.rule),
+                _text(_rule_words(line.rule, language)),
                 _text(line.title.in_(language)),
                 _text(say[f"severity_{line.severity}"].in_(language)),
                 _text(say[f"dimension_{line.dimension}"].in_(language)),
@@ -291,6 +291,12 @@ def _findings(circular: Circular, language: Language) -> Table:
         ],
         note="note_findings",
     )
+
+
+def _rule_words(rule: str, language: Language) -> str:
+    """Return a rule's id, or the words for a check that every data set has."""
+    key = f"check_{rule}"
+    return say[key].in_(language) if key in say else rule
 
 
 def _coverage(circular: Circular, language: Language) -> Table:
