@@ -193,7 +193,8 @@ class Region:
             fitting = [
                 holding.person
                 for holding in self.holdings.get(text, [])
-                if text.startswith("1:") or not resident or holding.person.owned in (None, resident)
+                if not (text == told[0] and is_borrowed(claim, holding))
+                and (text.startswith("1:") or not resident or holding.person.owned in (None, resident))
             ]
             fitting = [person for person in fitting if agreement(claim, person) >= 0]
             if fitting:
@@ -235,6 +236,14 @@ class Region:
     def owner(self, resident: str | None) -> Person | None:
         holders = self.holdings.get(f"1::{resident}", [])
         return next((holding.person for holding in holders if holding.person.owned == resident), None)
+
+
+def is_borrowed(claim: Claim, holding: Holding) -> bool:
+    """Whether claim and holder tell somebody else's number and have different names, as twins do."""
+    names = (holding.person.name, holding.person.former_name)
+    unfit = claim.birth and claim.number_birth and claim.birth != claim.number_birth
+    differ = claim.known_name and holding.person.name and claim.known_name not in names
+    return bool(holding.disputed and unfit and differ)
 
 
 def agreement(claim: Claim, person: Person) -> int:

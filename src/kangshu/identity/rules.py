@@ -128,12 +128,23 @@ class Rules:
                 person = holder.person
                 if not by_number and claim.resident and person.resident not in (0, claim.resident):
                     continue
+                if by_number and holder.disputed and self._is_borrowed(claim, person):
+                    continue
                 score = self.agreement(claim, person)
                 if score > best_score:
                     best, best_score = person, score
             if best:
                 return best
         return None
+
+    def _is_borrowed(self, claim: Telling, person: Known) -> bool:
+        """Whether both tell somebody else's number and have different names: twins under their mother's.
+
+        That they were born on the same day says nothing then.
+        """
+        borrowed = UNKNOWN_DAY not in (claim.birth, claim.number_birth) and claim.birth != claim.number_birth
+        known = 0 not in (claim.name, person.name)
+        return borrowed and known and claim.name not in (person.name, person.former_name)
 
     def _make(self) -> Known:
         person = self.make_person(newcomer(self._first_newcomer + len(self.newcomers)))
