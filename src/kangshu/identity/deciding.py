@@ -14,8 +14,8 @@ The rules, as a person would apply them, claim by claim:
 5. A resident number has one owner, and tells the owner's birth date. Who was born on another day, or
    comes after the owner, holds it only as *disputed* (a mother's number on her newborn's card, a slip in
    the date). Two who tell it so, and have different names, are not found by it, though born on one day:
-   they may be twins. While nobody owns it, a claim that agrees by name and in which number and date fit settles
-   the dispute, and the date.
+   they may be twins. While nobody owns it, a claim that agrees by name and in which number and date fit
+   settles the dispute, and the date.
 
 6. A holder that was merged into another stands for both: whichever agrees better is the person, the holder
    itself first. Merged persons are no cause for a review of each other.
