@@ -32,7 +32,7 @@ from kangshu.app.settings import Settings
 from kangshu.app.subscriptions import listeners, refusal_listeners
 from kangshu.app.whereabouts import LakeWhereabouts
 from kangshu.declarations import BASE_PACK, Pack, load_pack
-from kangshu.identity import Linker
+from kangshu.identity import Linker, default_model
 from kangshu.intake import IntakeServices, Receipt, describe_file, get_receipt, take_in
 from kangshu.kernel.texts import Text
 from kangshu.lake import Engine
@@ -307,6 +307,7 @@ async def open_world(
                     refusal_listeners=refusal_listeners(pack),
                 ),
                 clock=clock,
+                linkage=default_model(),
             )
         finally:
             engine.close()

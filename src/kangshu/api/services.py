@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from kangshu.consent import Whereabouts
 from kangshu.declarations import Pack
 from kangshu.healthcard import Office
+from kangshu.identity import LinkageModel
 from kangshu.intake import Receipt
 from kangshu.intake.messages import TakeMessage
 from kangshu.kernel.clock import Clock
@@ -60,6 +61,8 @@ class Services:
     """A folder for files on their way in; best on the lake's own disk."""
     authorities: Authorities = field(default_factory=Authorities)
     """Who assigns numbers of persons, as the region pack names them."""
+    linkage: LinkageModel | None = None
+    """What weighs whether two records are one person; None: the model that ships."""
     card_office: Callable[[], Awaitable[Office]] | None = None
     """Opens the office of health cards, once; without it there is no `/cards`."""
     upload_limit_bytes: int = 8 << 30

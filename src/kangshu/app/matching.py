@@ -31,7 +31,7 @@ async def _match_some(platform: Platform, connection: Connection) -> identity.Co
     return await identity.match_newcomers(
         connection,
         keys=platform.keys,
-        model=identity.default_model(),
+        model=platform.linkage,
         actor=_ACTOR,
         now=platform.clock.now(),
         random=secrets.token_bytes,

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kangshu.app.clock import SystemClock
-from kangshu.app.errors import EnvironmentFaultError, say
+from kangshu.app.errors import EnvironmentFaultError, SettingsError, say
 from kangshu.app.pipeline import Senders
 from kangshu.app.settings import Settings, load_settings
 from kangshu.app.subscriptions import listeners, refusal_listeners
 from kangshu.declarations import Pack, load_pack
-from kangshu.identity import Linker
+from kangshu.identity import Linker, default_model
+from kangshu.identity.linkage import LinkageError, LinkageModel, load_model
 from kangshu.intake import IntakeServices
 from kangshu.kernel.clock import Clock
 from kangshu.lake import Engine, LakeEngine, SparkEngine, open_spark
@@ -38,6 +39,8 @@ class Platform:
     engine: Engine
     intake: IntakeServices
     clock: Clock
+    linkage: LinkageModel
+    """What weighs whether two records are one person."""
     cluster: SparkEngine | None = None
 
     @property
@@ -66,6 +69,7 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
     clock = clock or SystemClock()
     settings = load_settings(home)
     pack = load_pack(Path(settings.pack) if settings.pack else None)
+    linkage = linkage_of(settings)
     keys = load_or_create(home / "keys", random=secrets.token_bytes)
     database = await _open_database(home, settings)
     try:
@@ -93,6 +97,7 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
                 engine=engine,
                 intake=intake,
                 clock=clock,
+                linkage=linkage,
                 cluster=cluster,
             )
         finally:
@@ -101,6 +106,20 @@ async def open_platform(home: Path, *, clock: Clock | None = None) -> AsyncItera
             engine.close()
     finally:
         await database.close()
+
+
+def linkage_of(settings: Settings) -> LinkageModel:
+    """Return the model that the settings name. The index is found by the keys of the one that ships."""
+    ships = default_model()
+    if not settings.linkage_model:
+        return ships
+    try:
+        model = load_model(Path(settings.linkage_model).read_bytes())
+    except (OSError, LinkageError):
+        raise SettingsError(say("linkage_model_unreadable"), place="linkage_model") from None
+    if model.keys != ships.keys:
+        raise SettingsError(say("linkage_model_other_keys"), place="linkage_model")
+    return model
 
 
 def _cluster(home: Path, settings: Settings) -> SparkEngine | None:

@@ -39,6 +39,7 @@ class Settings:
     memory_mib: int = 1024  # of DuckDB, or of Spark's driver
     lake_engine: str = "duckdb"  # what computes over the lake: duckdb, or spark for a region of many machines
     spark_master: str = "local[*]"  # local-cluster[2,1,1024], spark://..., yarn: see docs/scale.md
+    linkage_model: str = ""  # file of `kangshu persons train`; empty: the model that ships
     upload_limit_mib: int = 16384  # the largest file taken over HTTP
     watch_folder: str = ""  # files put here are taken in; empty: nothing is watched
     job_lease_seconds: int = 60

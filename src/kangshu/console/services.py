@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from kangshu.consent import Whereabouts
 from kangshu.declarations import Dataset, Pack
 from kangshu.healthcard import Office
+from kangshu.identity import LinkageModel
 from kangshu.intake import Receipt
 from kangshu.intake.messages import ReplayMessages
 from kangshu.kernel.clock import Clock
@@ -74,6 +75,8 @@ class Services:
     """Where the head of the audit chain is kept."""
     replay: ReplayMessages | None = None
     """Tries refused messages again; without it the pages offer no such thing."""
+    linkage: LinkageModel | None = None
+    """What weighs whether two records are one person; None: the model that ships."""
     card_office: Callable[[], Awaitable[Office]] | None = None
     """Opens the office of health cards, once; without it their pages are not there."""
     region: Text = field(default_factory=lambda: Text(zh="", en=""))

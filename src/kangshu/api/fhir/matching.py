@@ -104,9 +104,11 @@ async def _graded(connection: Connection, asked: Asked, subject: Subject) -> lis
     First who holds a number that is told, where nothing contradicts: the rule about numbers is stronger than
     any weight. Whom the weights would link but the rules contradict is for a human.
     """
-    keys = asked.services.keys
-    holders = await identity.match_holders(connection, keys=keys, subject=subject)
-    matches = await identity.match_subject(connection, keys=keys, subject=subject, limit=_LOOKED_AT)
+    keys, model = asked.services.keys, asked.services.linkage
+    holders = await identity.match_holders(connection, keys=keys, subject=subject, model=model)
+    matches = await identity.match_subject(
+        connection, keys=keys, subject=subject, limit=_LOOKED_AT, model=model
+    )
     likely = [one for one in matches if one.account.verdict is not Verdict.DIFFERENT]
     groups = await identity.persons_meaning(connection, persons=[one.person for one in likely])
     found = {groups[one.person][0]: _Likely(one.account) for one in reversed(likely)}

@@ -170,7 +170,9 @@ async def _explain(home: Path, one: int, other: int) -> dict[str, Any]:
     _check_number(one)
     _check_number(other)
     async with open_platform(home) as platform, platform.database.connection() as connection:
-        found = await identity.explain(connection, keys=platform.keys, one=one, other=other)
+        found = await identity.explain(
+            connection, keys=platform.keys, one=one, other=other, model=platform.linkage
+        )
     account = found.account
     return {
         "one": one,

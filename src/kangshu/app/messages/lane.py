@@ -25,6 +25,7 @@ from kangshu.app.messages.room import Room
 from kangshu.app.messages.storing import store_batch
 from kangshu.app.messages.tools import Tools
 from kangshu.declarations import BASE_PACK, Pack
+from kangshu.identity import LinkageModel
 from kangshu.intake.messages import MessageFormat, MessageResult, MessageState
 from kangshu.kernel.clock import Clock
 from kangshu.mapping.cda import load_cda
@@ -58,6 +59,7 @@ def open_tools(
     folder: Path | None,
     keys: Keys,
     clock: Clock,
+    linkage: LinkageModel,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Tools:
     """Return what the lane works with; the mappings declared in the pack's folder are compiled here.
@@ -73,6 +75,7 @@ def open_tools(
         keys=keys,
         clock=clock,
         random=random,
+        linkage=linkage,
         make_id=id_maker(keys),
         authorities=authorities,
         hl7v2=load_hl7v2(_part(folder, "hl7v2"), authorities=authorities),

@@ -22,6 +22,7 @@ def open_lane(platform: Platform) -> MessageLane:
         folder=Path(settings.pack) if settings.pack else None,
         keys=platform.keys,
         clock=platform.clock,
+        linkage=platform.linkage,
     )
     trusted = settings.mllp_queries or bool(settings.mllp_client_authorities)
 

@@ -236,7 +236,7 @@ class _Batch:
             origin=None,
             actor="message-lane",
             random=self._tools.random,
-            model=identity.default_model(),
+            model=self._tools.linkage,
         )
         for (item, taker), person in zip(takers, linked, strict=True):
             if isinstance(taker, str):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kangshu.declarations import Pack
+from kangshu.identity import LinkageModel
 from kangshu.kernel.clock import Clock
 from kangshu.mapping import Authorities, MakeId
 from kangshu.mapping.cda import CdaMapping
@@ -23,6 +24,7 @@ class Tools:
     clock: Clock
     random: Callable[[int], bytes]
     """`random(n)` gives n unpredictable bytes."""
+    linkage: LinkageModel
     make_id: MakeId
     authorities: Authorities
     hl7v2: Hl7v2Mapping

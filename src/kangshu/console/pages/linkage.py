@@ -99,7 +99,9 @@ async def show_sample(visit: Visit) -> Response:
         sample = await identity.get_sampled(connection, sample=_id(visit))
         stored = await identity.get_account(connection, account=sample.account)
         other = stored.other if stored.other is not None else stored.one
-        found = await identity.explain(connection, keys=visit.services.keys, one=stored.one, other=other)
+        found = await identity.explain(
+            connection, keys=visit.services.keys, one=stored.one, other=other, model=visit.services.linkage
+        )
         for person in sorted({stored.one, other}):
             await note(connection, visit, REVIEW_OPEN, resource=f"link/{sample.id}", person=person)
         called = await names(
@@ -216,7 +218,9 @@ async def undo(visit: Visit) -> Response:
 
 
 async def _person_page(visit: Visit, connection: Connection, person: int) -> Response:
-    found = await identity.explain(connection, keys=visit.services.keys, one=person, other=person)
+    found = await identity.explain(
+        connection, keys=visit.services.keys, one=person, other=person, model=visit.services.linkage
+    )
     merges = await identity.list_merges(connection, person=person, limit=100)
     splits = await identity.list_splits(connection, person=person, limit=100)
     events = await identity.list_events(connection, person=person, limit=100)

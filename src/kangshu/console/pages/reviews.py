@@ -111,7 +111,11 @@ async def show_review(visit: Visit) -> Response:
     async with visit.services.database.transaction() as connection:
         entry = await identity.get_review(connection, review=number)
         found = await identity.explain(
-            connection, keys=visit.services.keys, one=entry.person, other=entry.other
+            connection,
+            keys=visit.services.keys,
+            one=entry.person,
+            other=entry.other,
+            model=visit.services.linkage,
         )
         codes = await own_codes(visit, connection)
         require_reach(found, codes)
@@ -148,7 +152,11 @@ async def take_opinion(visit: Visit) -> Response:
         codes = await own_codes(visit, connection)
         if codes is not None:
             found = await identity.explain(
-                connection, keys=visit.services.keys, one=entry.person, other=entry.other
+                connection,
+                keys=visit.services.keys,
+                one=entry.person,
+                other=entry.other,
+                model=visit.services.linkage,
             )
             require_reach(found, codes)
         answer = await identity.give_opinion(

@@ -47,8 +47,10 @@ class Explanation:
     """A human said that they are two: no program merges them."""
 
 
-async def explain(connection: Connection, *, keys: Keys, one: int, other: int) -> Explanation:
-    """Return what speaks for and against two persons being one.
+async def explain(
+    connection: Connection, *, keys: Keys, one: int, other: int, model: LinkageModel | None = None
+) -> Explanation:
+    """Return what speaks for and against two persons being one, by the model (the one that ships).
 
     Each is taken by itself: what was merged into it is not looked at, so that a merge can be explained.
 
@@ -56,7 +58,7 @@ async def explain(connection: Connection, *, keys: Keys, one: int, other: int) -
         PersonUnknownError: there is no such person.
     """
     sides = await _sides(connection, keys, [one, other])
-    model = default_model()
+    model = model or default_model()
     groups = await _groups(connection, [one, other])
     return Explanation(
         one=sides[one],
