@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
+from zlib import crc32
 
 from app_world import World, open_world
 
@@ -44,6 +46,15 @@ def patient(
     if resident:
         numbers.append(f"{resident}^^^^NI")
     return f"PID|1||{'~'.join(numbers)}||{name}||{birth}|{sex}"
+
+
+def unlike(key: str) -> dict[str, str]:
+    """Return name, birth and sex of a human whom nothing makes alike to those of other keys."""
+    number = crc32(key.encode())
+    characters = "安柏朝德恩方谷海江康林明宁平青若山棠文星雁云泽竹"
+    name = "".join(characters[(number >> shift) % len(characters)] for shift in (0, 8, 16))
+    born = date(1940, 1, 1) + timedelta(days=number % 25_000)
+    return {"name": f"测{name}", "birth": f"{born:%Y%m%d}", "sex": "MF"[number >> 20 & 1]}
 
 
 def visit(number: str = "V1", *, kind: str = "O", at: str = "20260301083000") -> str:

@@ -29,6 +29,7 @@ from message_world import (
     open_message_world,
     reader,
     report,
+    unlike,
 )
 
 from kangshu import audit, identity, lake, records
@@ -124,7 +125,7 @@ class Sender:
         more: dict[str, Any] = {
             "number": patient,
             "resident": "",
-            "name": f"测试{self._number}号{turn % 3}",
+            **unlike(patient),
             "sender": HOSPITAL if self._number % 2 else OTHER_HOSPITAL,
         }
         if at == 0:

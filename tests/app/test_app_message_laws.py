@@ -37,6 +37,7 @@ from message_world import (
     patient,
     reader,
     report,
+    unlike,
 )
 
 from kangshu import directory, identity, lake, records
@@ -756,7 +757,6 @@ def test_a_file_with_more_messages_than_a_file_may_have_says_where_it_ended(
 # --- any sequence -----------------------------------------------------------------------------------------
 
 NUMBERS = ("1", "2", "3", "4")
-BIRTHS = {"1": "19700101", "2": "19800202", "3": "19900303", "4": "20000404"}
 
 
 class Lane(RuleBasedStateMachine):
@@ -783,12 +783,8 @@ class Lane(RuleBasedStateMachine):
         return f"R{self.run}-{self.count}"
 
     def person(self, number: str) -> dict[str, Any]:
-        return {
-            "number": f"R{self.run}N{number}",
-            "resident": "",
-            "name": f"测试{'甲乙丙丁'[int(number) - 1]}",
-            "birth": BIRTHS[number],
-        }
+        key = f"R{self.run}N{number}"
+        return {"number": key, "resident": "", **unlike(key)}
 
     def send(self, body: bytes, *, state: MessageState = MessageState.ACCEPTED) -> None:
         result = self.house.take(body)

@@ -603,6 +603,9 @@ async def _load_tables(connection: Connection, reader: _Reader) -> None:
         # Migrations may have put rows there; the backup's take their place.
         if await connection.fetchval(f"SELECT true FROM {_quote(table['name'])} LIMIT 1"):
             await connection.execute(f"TRUNCATE {_quote(table['name'])} CASCADE")
+    # What triggers wrote when the rows came is in the backup: written again, it would be there twice.
+    for table in reader.header["tables"]:
+        await connection.execute(f"ALTER TABLE {_quote(table['name'])} DISABLE TRIGGER USER")
     for table in reader.header["tables"]:
         blocks = _in_thread(reader.table_blocks(table["name"]))
         try:
@@ -611,6 +614,8 @@ async def _load_tables(connection: Connection, reader: _Reader) -> None:
             )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise BackupDamagedError(say["backup_damaged"], place=f"tables/{table['name']}") from error
+    for table in reader.header["tables"]:
+        await connection.execute(f"ALTER TABLE {_quote(table['name'])} ENABLE TRIGGER USER")
 
 
 async def _in_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
