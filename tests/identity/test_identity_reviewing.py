@@ -36,7 +36,7 @@ from kangshu.identity import (
     review_statistics,
     sample_links,
 )
-from kangshu.identity.reviewing.estimating import estimate, interval
+from kangshu.identity.reviewing.estimating import estimate_false_links, interval
 from kangshu.identity.reviewing.queue import value_of
 from kangshu.storage.database import Database
 
@@ -237,7 +237,7 @@ def test_more_wrong_than_checked_is_refused_and_nothing_checked_says_nothing():
     with pytest.raises(ValueError, match="checked"):
         interval(2, 1)
     assert interval(0, 0) == (0.0, 1.0)
-    assert estimate(links=9, drawn=0, right=0, wrong=0, unsure=0).rate is None
+    assert estimate_false_links(links=9, drawn=0, right=0, wrong=0, unsure=0).rate is None
 
 
 @pytest.mark.database

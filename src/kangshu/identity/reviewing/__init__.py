@@ -1,6 +1,6 @@
 """What people decide about persons: queue, opinions, why two are alike, samples of links, figures."""
 
-from kangshu.identity.reviewing.estimating import FalseLinkEstimate
+from kangshu.identity.reviewing.estimating import FalseLinkEstimate, estimate_false_links
 from kangshu.identity.reviewing.explaining import Explanation, Side, explain
 from kangshu.identity.reviewing.opinions import Opinion, Said, give_opinion, list_opinions, needs_two
 from kangshu.identity.reviewing.queue import HasRecords, QueueEntry, review_queue, weigh_reviews
@@ -28,6 +28,7 @@ __all__ = [
     "SampledLink",
     "Seen",
     "Side",
+    "estimate_false_links",
     "explain",
     "false_link_estimate",
     "get_sampled",

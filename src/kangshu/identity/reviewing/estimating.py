@@ -38,7 +38,7 @@ class FalseLinkEstimate:
     method: str = METHOD
 
 
-def estimate(*, links: int, drawn: int, right: int, wrong: int, unsure: int) -> FalseLinkEstimate:
+def estimate_false_links(*, links: int, drawn: int, right: int, wrong: int, unsure: int) -> FalseLinkEstimate:
     """Return the estimate; nobody looked: anything is possible."""
     checked = right + wrong + unsure
     low, _ = interval(wrong, checked)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from kangshu.identity.errors import SampleUnknownError
 from kangshu.identity.reviewing import store
-from kangshu.identity.reviewing.estimating import FalseLinkEstimate, estimate
+from kangshu.identity.reviewing.estimating import FalseLinkEstimate, estimate_false_links
 from kangshu.kernel.texts import load_catalogue
 from kangshu.storage.database import Connection, Record
 
@@ -88,7 +88,7 @@ async def judge_link(
 
 async def false_link_estimate(connection: Connection) -> FalseLinkEstimate:
     """Return how often automatic links are wrong, by all that somebody looked at."""
-    return estimate(**await store.count_samples(connection))
+    return estimate_false_links(**await store.count_samples(connection))
 
 
 def _sampled(row: Record) -> SampledLink:
