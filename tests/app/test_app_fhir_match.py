@@ -99,7 +99,7 @@ def weighed(monkeypatch: pytest.MonkeyPatch, *matches: tuple[int, Verdict, float
             )
 
     async def match_subject(connection: object, **asked: object) -> list[Match]:
-        assert asked.keys() == {"keys", "subject", "limit"}
+        assert asked.keys() == {"keys", "subject", "limit", "model"}
         return [Match(*one) for one in matches]
 
     async def match_holders(connection: object, **asked: object) -> list[Any]:
