@@ -861,14 +861,14 @@ async def list_reviews(
     rows = await connection.fetch(
         f"SELECT {_REVIEW} FROM identity_review WHERE {where} ORDER BY id DESC LIMIT $1", limit, *values
     )
-    return [_review(row) for row in rows]
+    return [review_of(row) for row in rows]
 
 
 async def get_review(connection: Connection, *, review: int, locked: bool) -> Review | None:
     """Return the entry, locked until the transaction ends where asked."""
     lock = "FOR UPDATE" if locked else ""
     row = await connection.fetchrow(f"SELECT {_REVIEW} FROM identity_review WHERE id = $1 {lock}", review)
-    return None if row is None else _review(row)
+    return None if row is None else review_of(row)
 
 
 async def close_review(
@@ -923,7 +923,8 @@ async def count_created(connection: Connection, *, first: date, end: date) -> li
     )
 
 
-def _review(row: Record) -> Review:
+def review_of(row: Record) -> Review:
+    """Return the review entry that a row of the table tells."""
     return Review(
         id=row["id"],
         person=row["person"],

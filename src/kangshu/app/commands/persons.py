@@ -318,19 +318,8 @@ async def _trace_split(
     connection: Connection, action: str, split: identity.PersonSplit, now: datetime
 ) -> None:
     """Put on the audit chain of both persons what was taken apart or put together again."""
-    entries = [
-        AuditEntry(
-            at=now,
-            actor=_ACTOR,
-            actor_name=_ACTOR,
-            action=action,
-            person=person,
-            resource=f"split/{split.id}",
-            detail={"person": split.person, "created": split.created},
-        )
-        for person in (split.person, split.created)
-    ]
-    await record(connection, entries=entries)
+    told = {"person": split.person, "created": split.created}
+    await _put_on_record(connection, action, f"split/{split.id}", told, now)
 
 
 async def _split(home: Path, absorbed: int) -> dict[str, Any]:
@@ -349,6 +338,14 @@ async def _split(home: Path, absorbed: int) -> dict[str, Any]:
 
 async def _trace(connection: Connection, action: str, merge: identity.PersonMerge, now: datetime) -> None:
     """Put on the audit chain of both persons what was done with them."""
+    told = {"survivor": merge.survivor, "absorbed": merge.absorbed}
+    await _put_on_record(connection, action, f"merge/{merge.id}", told, now)
+
+
+async def _put_on_record(
+    connection: Connection, action: str, resource: str, persons: dict[str, int], now: datetime
+) -> None:
+    """Write an act to the audit chain of each of the persons, who are told by what they were in it."""
     entries = [
         AuditEntry(
             at=now,
@@ -356,10 +353,10 @@ async def _trace(connection: Connection, action: str, merge: identity.PersonMerg
             actor_name=_ACTOR,
             action=action,
             person=person,
-            resource=f"merge/{merge.id}",
-            detail={"survivor": merge.survivor, "absorbed": merge.absorbed},
+            resource=resource,
+            detail=persons,
         )
-        for person in (merge.survivor, merge.absorbed)
+        for person in persons.values()
     ]
     await record(connection, entries=entries)
 

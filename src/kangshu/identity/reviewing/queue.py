@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from math import log2
 from typing import Protocol
 
-from kangshu.identity.model import IdentifierKind, Review, ReviewReason, ReviewState
+from kangshu.identity.model import Review, ReviewReason
 from kangshu.identity.reviewing import store
-from kangshu.storage.database import Connection, Record
+from kangshu.identity.store import review_of
+from kangshu.storage.database import Connection
 
 UNCERTAIN_LEAST = 0.25
 UNCERTAIN = {
@@ -120,7 +121,7 @@ async def review_queue(
     )
     return [
         QueueEntry(
-            review=_review(row),
+            review=review_of(row),
             value=row["value"] or 0.0,
             weight=row["weight"],
             opinions=row["opinions"],
@@ -139,20 +140,3 @@ def _cursor(text: str | None) -> tuple[float, int] | None:
     except ValueError:
         return None
     return (number, int(review)) if 0 <= number < 1e9 else None
-
-
-def _review(row: Record) -> Review:
-    return Review(
-        id=row["id"],
-        person=row["person"],
-        other=row["other"],
-        kind=None if row["kind"] is None else IdentifierKind(row["kind"]),
-        issuer=row["issuer"],
-        reason=ReviewReason(row["reason"]),
-        state=ReviewState(row["state"]),
-        origin=row["origin"],
-        created_at=row["created_at"],
-        decided_at=row["decided_at"],
-        decided_by=row["decided_by"],
-        account=row["account"],
-    )
